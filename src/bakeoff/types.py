@@ -1,0 +1,341 @@
+"""The page to read first: every record and protocol of Bakeoff.
+
+Three nouns and a verb: `compare(systems, examples, metrics)`.
+Records are frozen; a protocol has few methods. This module imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Filter = Mapping[str, Sequence[str]]
+"""Declared field ("document_id" or "source") -> allowed values; a hit must satisfy every field."""
+Outcome = Literal["answered", "abstained", "fallback", "error"]
+
+
+# ---------------------------------------------------------------- records
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file, or one row of a table, as text."""
+
+    id: str
+    """`<source>/<path inside it>`, as in `handbook/leave.md` or `shop.db/orders/17`; stable while the file stays."""
+    text: str
+    """Everything a reader would see; all offsets count characters of this string."""
+    source: str
+    """Name of the source that delivered it."""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    """`title`, and `pages`: the offset at which each page starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of a document: `text == document.text[start:end]`."""
+
+    id: str
+    document_id: str
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    """1-based page of `start`, for paged documents."""
+    section: str = ""
+    """Title and heading path, as in `Travel policy > Hotels`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A retrieved chunk; higher scores are better, comparable only within one retriever."""
+
+    chunk: Chunk
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a system is asked: the words, and the turns before them."""
+
+    text: str
+    history: tuple[Message, ...] = ()
+
+    @classmethod
+    def of(cls, question: Question | str) -> Question:
+        """Accept plain words where a `Question` is wanted."""
+        return cls(question) if isinstance(question, str) else question
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a document states the answer; retrieval is judged by it, whatever the chunking."""
+
+    document_id: str
+    start: int
+    """Character offset into the document's text; -1 until the quote has been located."""
+    end: int
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question with what is known about its right answer."""
+
+    id: str
+    question: str
+    references: tuple[str, ...] = ()
+    """Right answers, any one of which will do."""
+    evidence: tuple[Evidence, ...] = ()
+    rejected: str = ""
+    """A worse answer, for preference tuning."""
+    label: str = ""
+    """The class, for classification."""
+    messages: tuple[Message, ...] = ()
+    """The whole conversation with the right answer last, for tuning; empty means question and first reference."""
+    group: str = ""
+    """Cluster for statistics and splits: questions on one document belong together."""
+    kind: str = ""
+    """Slice of the report, as in `fact` or `table`."""
+    answerable: bool = True
+    """False where the right behaviour is to abstain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What answering took."""
+
+    fresh: int = 0
+    """Prompt tokens evaluated."""
+    cached: int = 0
+    """Prompt tokens taken from a cache."""
+    output: int = 0
+    """Tokens generated."""
+    seconds: float = 0.0
+    """Time the model was busy."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.fresh + other.fresh,
+            self.cached + other.cached,
+            self.output + other.output,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a generator returned."""
+
+    text: str
+    usage: Usage
+    finish: Literal["stop", "length"]
+    """`length` means that `max_tokens` cut it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A mark `[number]` in an answer, resolved to its place in the source document."""
+
+    number: int
+    chunk: Chunk
+    start: int
+    """Character offsets of the quote in the document's text."""
+    end: int
+    quote: str
+    made_by: Literal["generator", "locator"] = "generator"
+    """`locator`: the generator cited nothing, and the quote was found by searching its passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system replied."""
+
+    text: str
+    outcome: Outcome = "answered"
+    citations: tuple[Citation, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    """The passages that stood in the prompt, in order."""
+    usage: Usage = Usage()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Step -> wall seconds."""
+    removed_citations: int = 0
+    """Marks that pointed to no passage and were taken out of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A tuned model on disk."""
+
+    path: Path
+    base: str
+    """Name of the weights it was trained on."""
+    base_fingerprint: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One system asked one example."""
+
+    system: str
+    example_id: str
+    answer: Answer
+    seconds: float
+    """Wall time of the whole answer."""
+    error: str = ""
+    """Why the system raised; such a trial counts as a wrong answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a sync did, as document ids."""
+
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Document id -> reason; its earlier text, if any, is no longer served."""
+
+
+# ---------------------------------------------------------------- protocols
+
+
+class Embedder(Protocol):
+    """Texts in, unit vectors out."""
+
+    name: str
+    fingerprint: str
+    """Changes whenever the vectors would."""
+    dimension: int
+    window: int
+    """Longest text in tokens; longer ones are refused, never cut silently."""
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`, special ones included."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, shape [len(texts), dimension]."""
+        ...
+
+
+class Generator(Protocol):
+    """A model back end; streaming yields the same text."""
+
+    name: str
+    window: int
+    """Prompt and answer together, in tokens."""
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Tokens of the rendered prompt."""
+        ...
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation: ...
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]: ...
+
+
+class Store(Protocol):
+    """Documents, chunks, full text and vectors of one corpus; each method is one transaction."""
+
+    def get(self, key: str) -> str | None:
+        """A setting of the corpus, such as its embedder's fingerprint."""
+        ...
+
+    def set(self, key: str, value: str) -> None: ...
+
+    def put(self, document: Document, stamp: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+        """Replace everything held for `document.id`; `stamp` says what it was made from."""
+        ...
+
+    def fail(self, document_id: str, source: str, stamp: str, reason: str) -> None:
+        """Remember why a document could not be read, and drop what was held for it."""
+        ...
+
+    def delete(self, document_id: str) -> None: ...
+
+    def stamps(self, source: str) -> dict[str, tuple[str, str]]:
+        """Document id -> (stamp, reason it failed or ""), for one source."""
+        ...
+
+    def sources(self) -> dict[str, int]:
+        """Source name -> documents held."""
+        ...
+
+    def document(self, document_id: str) -> Document | None: ...
+
+    def ids(self) -> list[str]:
+        """Ids of all documents that were read, sorted."""
+        ...
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """In order of `start`."""
+        ...
+
+    def search_text(self, query: str, k: int, filter: Filter | None = None) -> list[Hit]:
+        """BM25 over the chunks; words of the query are alternatives, never operators."""
+        ...
+
+    def search_vectors(self, vector: Vectors, k: int, filter: Filter | None = None) -> list[Hit]:
+        """Exact inner product with `vector`, shape [dimension]."""
+        ...
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, a line each; empty when sound."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Index(Protocol):
+    """What a retriever searches: a `Corpus`, or the user's own."""
+
+    embedder: Embedder
+    store: Store
+
+
+class Retriever(Protocol):
+    """Composition, not flags: `Hybrid(BM25(corpus), Dense(corpus))`."""
+
+    def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
+        """At most `k` hits, best first."""
+        ...
+
+
+@runtime_checkable
+class System(Protocol):
+    """A contestant: something that answers a question."""
+
+    name: str
+
+    def answer(self, question: Question | str) -> Answer: ...
+
+
+class Metric(Protocol):
+    """Higher is better, from 0 to 1; None means that it could not be scored."""
+
+    def __call__(self, example: Example, answer: Answer) -> float | None: ...
+
+
+class Tune(Protocol):
+    """A fine-tuning method; its further keyword-only parameters are its flags and config keys."""
+
+    def __call__(
+        self, base: str, train: Sequence[Example], valid: Sequence[Example], out: Path, *, seed: int = 0
+    ) -> Checkpoint: ...
