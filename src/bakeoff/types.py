@@ -91,6 +91,15 @@ class Evidence:
     end: int
     quote: str = ""
 
+    def in_chunk(self, chunk: Chunk) -> bool:
+        """Whether `chunk` shows it: half of the span or more, or the whole quote."""
+        if chunk.document_id != self.document_id:
+            return False
+        shared = min(self.end, chunk.end) - max(self.start, chunk.start)
+        if self.start >= 0 and 2 * shared >= self.end - self.start:
+            return True
+        return bool(self.quote) and " ".join(self.quote.split()) in " ".join(chunk.text.split())
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

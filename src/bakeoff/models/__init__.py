@@ -1,0 +1,36 @@
+"""Models by name: `generator("smollm2-135m")`, `embedder("minilm")`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bakeoff import plugins
+from bakeoff.types import Embedder, Generator
+
+
+def generator(name: str | Path, *, adapters: Sequence[Path] = ()) -> Generator:
+    """A generator for weights, a checkpoint folder, or an endpoint `http://host/v1#model`.
+
+    `adapters`: checkpoint folders that are loaded beside the base, to be switched to later.
+    """
+    name = str(name)
+    if name == "scripted":
+        return plugins.get("generators", "scripted")()
+    if name.startswith(("http://", "https://")):
+        return plugins.get("generators", "openai")(name)
+    from bakeoff.models.weights import resolve
+
+    weights = resolve(name)
+    if weights.kind == "gguf":
+        return plugins.get("generators", "llamacpp")(weights, adapters=adapters)
+    return plugins.get("generators", "transformers")(weights)
+
+
+def embedder(name: str) -> Embedder:
+    """An embedder by name: `minilm`, `hashing`, or a GGUF file."""
+    if name == "hashing":
+        return plugins.get("embedders", "hashing")()
+    from bakeoff.models.weights import resolve
+
+    return plugins.get("embedders", "llamacpp")(resolve(name))

@@ -1,0 +1,267 @@
+"""Thin commands: parse, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bakeoff.errors import BakeoffError
+
+if TYPE_CHECKING:
+    from bakeoff.project import Progress, Project
+    from bakeoff.types import Answer
+
+app = typer.Typer(
+    name="bakeoff",
+    help="Decide by measurement whether to prompt, retrieve, fine-tune, or both.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
+HERE = Path()
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to make the project.")] = HERE,
+    demo: Annotated[bool, typer.Option(help="With the documents and questions of a fictional company.")] = False,
+    weights: Annotated[bool, typer.Option(help="Fetch the default models now, so that all else works offline.")] = True,
+) -> None:
+    """Make a project: bakeoff.toml, and with --demo documents and questions to try."""
+    from bakeoff.scaffold import create
+
+    with _progress() as progress:
+        created = create(folder, demo=demo, weights=weights, progress=progress)
+    for path in created:
+        print(f"made {path}")
+    print(f"next: cd {folder} && bakeoff ingest" if folder != HERE else "next: bakeoff ingest")
+
+
+@app.command()
+def ingest(
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Folders, files, sqlite:///file.db, or name=path.")
+    ] = None,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Make the index equal to the sources: adds, replaces and removes what changed."""
+    with _progress() as progress:
+        changes = _project(project).ingest(*sources or (), progress=progress)
+    if as_json:
+        _print_json(changes)
+        return
+    counts = {"added": changes.added, "updated": changes.updated, "removed": changes.removed}
+    counts |= {"unchanged": changes.unchanged}
+    print(", ".join(f"{len(ids)} {what}" for what, ids in counts.items()) + f", {len(changes.failed)} failed")
+    for document, reason in changes.failed.items():
+        print(f"failed: {document}: {reason}", file=sys.stderr)
+
+
+@app.command()
+def search(
+    query: str,
+    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
+    retriever: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "hybrid",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Show the passages that best match a query."""
+    hits = _project(project).search(query, k, retriever)
+    if as_json:
+        _print_json(hits)
+        return
+    for number, hit in enumerate(hits, start=1):
+        page = f", page {hit.chunk.page}" if hit.chunk.page else ""
+        print(f"{number}. {hit.chunk.document_id}{page}  (score {hit.score:.3f})")
+        print(f"   {' '.join(hit.chunk.text.split())}")
+
+
+@app.command()
+def ask(
+    question: str,
+    system: Annotated[str, typer.Option(help="Which system answers; by default the first of type rag.")] = "",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Answer a question, with the sources."""
+    answer = _project(project).answer(question, system)
+    if as_json:
+        _print_json(answer)
+    else:
+        _print_answer(answer)
+
+
+@app.command()
+def check(project: Folder = HERE, as_json: Json = False) -> None:
+    """Look for faults in the questions and examples; loads no model. Exits with 1 when it finds an error."""
+    problems = _project(project).check()
+    if as_json:
+        _print_json(problems)
+    else:
+        for problem in problems:
+            print(f"{problem.severity}: {problem.where}: {problem.what}; {problem.cure}")
+        print(f"{len(problems)} problems" if problems else "no problems found")
+    if any(problem.severity == "error" for problem in problems):
+        raise typer.Exit(1)
+
+
+@app.command()
+def tune(
+    names: Annotated[list[str] | None, typer.Argument(help="Entries of [tune]; by default all.")] = None,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept."""
+    this = _project(project)
+    checkpoints = []
+    for name in names or this.config.tune:
+        with _progress() as progress:
+            checkpoints.append(this.tune(name, progress=progress))
+        if not as_json:
+            print(f"{name}: {checkpoints[-1].path}")
+    if as_json:
+        _print_json(checkpoints)
+
+
+@app.command()
+def compare(
+    systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
+    run: Run = "latest",
+    limit: Annotated[int, typer.Option(help="Ask only the first N test questions.")] = 0,
+    fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier run of this name.")] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Index, tune what is missing, ask all systems the same questions, and recommend one. Resumes where it stopped."""
+    this = _project(project)
+    with _progress() as progress:
+        comparison = this.compare(systems or (), run=run, limit=limit, fresh=fresh, progress=progress)
+    _finish(this, run, comparison, as_json)
+
+
+@app.command()
+def report(run: Run = "latest", project: Folder = HERE, as_json: Json = False) -> None:
+    """Write the report of a run again, from its recorded answers; no model is loaded."""
+    this = _project(project)
+    _finish(this, run, this.rescore(run), as_json)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str, typer.Argument(help="systems, metrics, methods, stores, loaders, generators, models, runs.")
+    ] = "",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """List what there is to choose from."""
+    from bakeoff.doctor import catalogue
+
+    entries = catalogue(project, kind)
+    if as_json:
+        _print_json(entries)
+        return
+    for group, rows in entries.items():
+        print(f"{group}:")
+        for name, about in rows.items():
+            print(f"  {name:<18} {about}".rstrip())
+
+
+@app.command()
+def doctor(project: Folder = HERE, as_json: Json = False) -> None:
+    """Check installation, weights, index and checkpoints. Exits with 1 when something is wrong."""
+    from bakeoff.doctor import examine
+
+    findings = examine(project)
+    if as_json:
+        _print_json(findings)
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'BAD '} {finding.what}" + ("" if finding.ok else f"; {finding.cure}"))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; what the user can act on is one line and exit code 1."""
+    try:
+        app()
+    except BakeoffError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _project(folder: Path) -> Project:
+    from bakeoff.project import Project
+
+    return Project(folder)
+
+
+def _finish(project: Project, run: str, comparison: Any, as_json: bool) -> None:
+    recommendation, paths = project.report(run, comparison)
+    if as_json:
+        print(paths["json"].read_text(), end="")
+        return
+    print(comparison)
+    print()
+    print(recommendation)
+    print(f"\nreport: {paths['html']}")
+
+
+def _print_answer(answer: Answer) -> None:
+    print(answer.text)
+    if answer.outcome != "answered":
+        print(f"({answer.outcome})")
+    for citation in answer.citations:
+        page = f", page {citation.chunk.page}" if citation.chunk.page else ""
+        how = "" if citation.made_by == "generator" else " (found by search, not cited by the model)"
+        print(f"  [{citation.number}] {citation.chunk.document_id}{page}{how}: {citation.quote!r}")
+
+
+def _print_json(value: Any) -> None:
+    def plain(item: Any) -> Any:
+        if is_dataclass(item) and not isinstance(item, type):
+            return asdict(item)
+        return str(item)
+
+    print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on stderr with count, rate and remaining time; nothing where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, text: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<32.32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        previous: list[str] = [""]
+
+        def advance(done: int, total: int, text: str) -> None:
+            stage = text.split(":")[0]
+            if stage != previous[0]:
+                bar.reset(task, total=total)
+                previous[0] = stage
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield advance

@@ -1,0 +1,121 @@
+"""`bakeoff.toml`: read, checked, frozen. The signature is the schema: options of systems and methods are checked
+against the keyword-only parameters of what they configure."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from bakeoff.errors import ConfigError, UnknownNameError
+
+FILE = "bakeoff.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """`[corpus]`"""
+
+    sources: tuple[str, ...] = ()
+    """Folders, files and `sqlite:///file.db`, relative to the project."""
+    embedder: str = "minilm"
+    store: str = "sqlite"
+    chunk_tokens: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """`[examples]`"""
+
+    path: str = "questions.jsonl"
+    test: float = 0.3
+    valid: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`[compare]`"""
+
+    metrics: tuple[str, ...] = ("recall", "exact", "f1", "support", "retrieval_recall", "ndcg")
+    """The first one decides."""
+    baseline: str = ""
+    delta: float = 0.03
+    """How much worse, as a share of questions, the cheaper system may be."""
+    max_p95_seconds: float = 0.0
+    """A hard limit on the 95th percentile of latency; 0 means none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole `bakeoff.toml`."""
+
+    base: str = "smollm2-135m"
+    seed: int = 7
+    corpus: Corpus = Corpus()
+    examples: Examples = Examples()
+    compare: Compare = Compare()
+    systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name -> `type` and its options."""
+    tune: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer) and the method's options."""
+
+
+def read(folder: Path) -> Config:
+    """Read `folder/bakeoff.toml`; raises `ConfigError` with the path of the wrong key."""
+    path = folder / FILE
+    if not path.is_file():
+        raise ConfigError(f"there is no {FILE} in {folder.resolve()}; run `bakeoff init`, or go to a project's folder")
+    try:
+        return _build(Config, tomllib.loads(path.read_text(encoding="utf-8")), FILE)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def check_options(
+    where: str, options: Mapping[str, Any], function: Callable[..., Any], *, also: Mapping[str, type]
+) -> None:
+    """Check option names and types against `function`'s keyword-only parameters and `also`.
+
+    Raises `ConfigError` naming the wrong option, and the known ones with their types.
+    """
+    hints = get_type_hints(function)
+    keyword = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    known = {name: hints[name] for name in keyword if _plain(hints[name])} | dict(also)
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(str(UnknownNameError(f"option in {where}:", name, known)))
+        _check_type(f"{where}.{name}", value, known[name])
+
+
+def _build(kind: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    known = [entry.name for entry in fields(kind)]
+    values = {}
+    for name, value in table.items():
+        if name not in known:
+            raise ConfigError(str(UnknownNameError(f"key in {where}:", name, known)))
+        inner = f"{where} [{name}]" if isinstance(value, dict) else f"{where} {name}"
+        if hasattr(hints[name], "__dataclass_fields__"):
+            _check_type(inner, value, dict)
+            values[name] = _build(hints[name], value, inner)
+        elif get_origin(hints[name]) is tuple:
+            _check_type(inner, value, list)
+            values[name] = tuple(value)
+        else:
+            _check_type(inner, value, dict if get_origin(hints[name]) else hints[name])
+            values[name] = value
+    return kind(**values)
+
+
+def _plain(hint: Any) -> bool:
+    """Whether TOML can hold a value of this type."""
+    return hint in (str, int, float, bool) or (get_origin(hint) is not None and str in get_args(hint))
+
+
+def _check_type(where: str, value: Any, wanted: Any) -> None:
+    accepted = (int, float) if wanted is float else wanted if isinstance(wanted, type) else object
+    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted in (int, float)):
+        raise ConfigError(f"{where} is {value!r}, but must be of type {getattr(wanted, '__name__', wanted)}")

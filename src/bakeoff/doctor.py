@@ -1,0 +1,106 @@
+"""`bakeoff list` and `bakeoff doctor`: what there is, and whether it is sound."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from bakeoff import config, plugins
+from bakeoff.errors import BakeoffError, UnknownNameError
+from bakeoff.project import RETRIEVERS, Project
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    ok: bool
+    what: str
+    cure: str = ""
+
+
+def catalogue(folder: Path, kind: str = "") -> dict[str, dict[str, str]]:
+    """Kind -> name -> a few words; all kinds, or one. Raises `UnknownNameError` for a kind that is not there."""
+    from bakeoff.models.weights import PACKAGED, is_cached
+
+    entries = {group: {name: _about(group, name) for name in plugins.names(group)} for group in plugins.KINDS}
+    entries["models"] = {name: "ready" if is_cached(name) else "fetched at first use" for name in PACKAGED}
+    entries["retrievers"] = dict.fromkeys(RETRIEVERS, "")
+    if (folder / config.FILE).is_file():
+        settings = config.read(folder)
+        entries["systems"] = {name: str(options.get("type", "")) for name, options in settings.systems.items()}
+        entries["checkpoints"] = {name: _checkpoint_state(folder, name) for name in settings.tune}
+        entries["runs"] = {path.parent.name: "" for path in sorted(folder.glob("runs/*/trials.jsonl"))}
+    if kind and kind not in entries:
+        raise UnknownNameError("kind", kind, entries)
+    return {kind: entries[kind]} if kind else dict(sorted(entries.items()))
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Look at everything that can be wrong before work is lost to it."""
+    return [*_installation(), *_models(), *(_project(folder) if (folder / config.FILE).exists() else ())]
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "install Python 3.11 or newer")
+    for extra, package in (("tune", "torch"), ("openai", "openai")):
+        present = find_spec(package) is not None
+        yield Finding(True, f"extra {extra!r} {'installed' if present else 'not installed (optional)'}")
+
+
+def _models() -> Iterator[Finding]:
+    import hashlib
+
+    from bakeoff.models.weights import PACKAGED, cache_folder, is_cached
+
+    for name in PACKAGED:
+        if not is_cached(name):
+            yield Finding(True, f"weights {name} not fetched yet (they are at first use)")
+            continue
+        path = cache_folder() / name / "model.gguf"
+        with path.open("rb") as file:
+            sound = (
+                hashlib.file_digest(file, "sha256").hexdigest()
+                == json.loads(path.with_suffix(".json").read_text())["sha256"]
+            )
+        yield Finding(sound, f"weights {name} in {path.parent}", f"delete {path.parent}; they are fetched again")
+
+
+def _project(folder: Path) -> Iterator[Finding]:
+    from bakeoff.tuning.run import load_checkpoint
+
+    try:
+        project = Project(folder)
+        yield Finding(True, f"{folder / config.FILE}")
+        faults = project.corpus.store.check()
+        held = sum(project.corpus.store.sources().values())
+        yield Finding(not faults, f"index: {held} documents" + "".join(f"; {fault}" for fault in faults),
+                      f"move {folder / 'index'} away and run `bakeoff ingest`")  # fmt: skip
+    except BakeoffError as error:
+        yield Finding(False, str(error), "correct it and run `bakeoff doctor` again")
+        return
+    for manifest in sorted(folder.glob("checkpoints/*/checkpoint.json")):
+        name = manifest.parent.name
+        try:
+            load_checkpoint(manifest.parent)
+            yield Finding(True, f"checkpoint {name}")
+        except BakeoffError as error:
+            yield Finding(False, f"checkpoint {name}: {error}", f"run `bakeoff tune {name}`")
+
+
+def _about(kind: str, name: str) -> str:
+    """First line of a plug-in's docstring, or what it needs."""
+    try:
+        module = plugins.module(kind, name)
+    except BakeoffError as error:
+        return str(error).partition(": ")[2]
+    return (inspect.getdoc(module) or "").partition("\n")[0]
+
+
+def _checkpoint_state(folder: Path, name: str) -> str:
+    return "trained" if (folder / "checkpoints" / name / "checkpoint.json").is_file() else "not trained yet"

@@ -1,0 +1,105 @@
+"""What the question explorer shows, as one JSON value: every passage stands in it once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bakeoff.evaluation.report import numbers
+from bakeoff.types import Chunk, Evidence, Example, Trial
+
+if TYPE_CHECKING:
+    from bakeoff.evaluation.compare import Comparison
+
+Passages = Mapping[str, tuple[int, Chunk]]
+"""Chunk id -> (position in the list of passages, chunk)."""
+
+
+def explorer(comparison: Comparison, pair: tuple[str, str]) -> dict[str, Any]:
+    """Systems, passages and questions; `pair` are the two systems held against each other at first."""
+    passages: dict[str, tuple[int, Chunk]] = {}
+    for trial in comparison.trials:
+        for hit in trial.answer.hits:
+            passages.setdefault(hit.chunk.id, (len(passages), hit.chunk))
+    trials = {(trial.example_id, trial.system): trial for trial in comparison.trials}
+    questions = []
+    for example in comparison.examples.values():
+        asked = [trials.get((example.id, system)) for system in comparison.systems]
+        answers = [_answer(comparison, trial, passages) if trial else None for trial in asked]
+        questions.append({**_question(example, asked, passages), "answers": answers})
+    return {
+        "systems": list(comparison.systems),
+        "pair": pair,
+        "kinds": sorted({example.kind for example in comparison.examples.values() if example.kind}),
+        "questions": questions,
+        "chunks": [
+            {"document_id": chunk.document_id, "place": _place(chunk), "text": chunk.text}
+            for _, chunk in passages.values()
+        ],
+    }
+
+
+def _question(example: Example, asked: Iterable[Trial | None], passages: Passages) -> dict[str, Any]:
+    shown = {hit.chunk.id for trial in asked if trial for hit in trial.answer.hits}
+    marks = {passages[id][0]: evidence_spans(example.evidence, passages[id][1]) for id in sorted(shown)}
+    return {
+        "id": example.id,
+        "question": example.question,
+        "kind": example.kind,
+        "references": example.references or ((example.label,) if example.label else ()),
+        "answerable": example.answerable,
+        "evidence": bool(example.evidence),
+        "marks": {index: spans for index, spans in marks.items() if spans},
+    }
+
+
+def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[str, Any]:
+    answer = trial.answer
+    scores = comparison.scores.get((trial.system, trial.example_id), {})
+    return {
+        "verdict": comparison.verdict(trial),
+        "text": answer.text,
+        "error": trial.error,
+        "outcome": answer.outcome,
+        "scores": [f"{metric} {numbers.percent(scores.get(metric))}" for metric in comparison.metrics],
+        "seconds": numbers.seconds(trial.seconds),
+        "tokens": f"{answer.usage.fresh + answer.usage.cached:,} + {answer.usage.output:,} tokens",
+        "citations": [
+            {
+                "number": citation.number,
+                "document_id": citation.chunk.document_id,
+                "quote": citation.quote,
+                "found": citation.made_by == "locator",
+            }
+            for citation in answer.citations
+        ],
+        "passages": [[passages[hit.chunk.id][0], f"{hit.score:.3g}"] for hit in answer.hits],
+    }
+
+
+def evidence_spans(evidence: Iterable[Evidence], chunk: Chunk) -> list[list[int]]:
+    """Where `chunk` shows evidence, as [start, end] in UTF-16 units, which JavaScript counts; sorted and disjoint."""
+    spans = []
+    for item in evidence:
+        if item.document_id != chunk.document_id or not item.in_chunk(chunk):
+            continue
+        if item.start >= 0:
+            spans.append((max(item.start, chunk.start) - chunk.start, min(item.end, chunk.end) - chunk.start))
+        elif found := re.search(r"\s+".join(map(re.escape, item.quote.split())), chunk.text):
+            spans.append(found.span())
+    disjoint: list[list[int]] = []
+    for start, end in sorted(spans):
+        if disjoint and start <= disjoint[-1][1]:
+            disjoint[-1][1] = max(end, disjoint[-1][1])
+        elif start < end:
+            disjoint.append([start, end])
+    return [[_utf16(chunk.text[:offset]) for offset in span] for span in disjoint]
+
+
+def _utf16(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _place(chunk: Chunk) -> str:
+    return ", ".join(part for part in (f"page {chunk.page}" if chunk.page else "", chunk.section) if part)

@@ -1,0 +1,179 @@
+"use strict";
+// The question explorer. Data reach the page as text nodes only, never as markup: answers are hostile text.
+const data = JSON.parse(document.getElementById("data").textContent);
+const root = document.getElementById("explorer");
+const SIGNS = { right: "✓ right", wrong: "✗ wrong", error: "! failed", unscored: "– not scored" };
+const SHOWS = { all: "All", wrong: "All wrong", differ: "Systems differ" };
+const CELLS = { "11": "✓ ✓", "10": "✓ ✗", "01": "✗ ✓", "00": "✗ ✗" };
+const PAGE = 20;
+let state, shown;
+
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== ""));
+  return element;
+}
+
+// ---- state: lives in the address, so that a filtered list can be sent to somebody
+
+function read() {
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const known = (name, values, otherwise) => (values.includes(hash.get(name)) ? hash.get(name) : otherwise);
+  return {
+    q: hash.get("q") || "",
+    kind: known("kind", data.kinds, ""),
+    show: known("show", Object.keys(SHOWS), "all"),
+    a: known("a", data.systems, data.pair[0]),
+    b: known("b", data.systems, data.pair[1]),
+    cell: known("cell", Object.keys(CELLS), ""),
+  };
+}
+
+function set(change) {
+  Object.assign(state, change);
+  shown = PAGE;
+  const hash = new URLSearchParams();
+  if (state.q) hash.set("q", state.q);
+  if (state.kind) hash.set("kind", state.kind);
+  if (state.show !== "all") hash.set("show", state.show);
+  if (state.a !== data.pair[0] || state.b !== data.pair[1] || state.cell) {
+    for (const name of ["a", "b", "cell"]) if (state[name]) hash.set(name, state[name]);
+  }
+  history.replaceState(null, "", "#" + (hash.toString() || "questions"));
+  render();
+}
+
+// ---- filters
+
+const verdict = (question, name) => (question.answers[data.systems.indexOf(name)] || { verdict: "unscored" }).verdict;
+const scored = (question) => question.answers.filter((answer) => answer && answer.verdict !== "unscored");
+const cellOf = (question) => {
+  const pair = [verdict(question, state.a), verdict(question, state.b)];
+  return pair.includes("unscored") ? "" : pair.map((one) => (one === "right" ? "1" : "0")).join("");
+};
+
+function matches(question) {
+  if (state.kind && question.kind !== state.kind) return false;
+  const rights = scored(question).filter((answer) => answer.verdict === "right").length;
+  if (state.show === "wrong" && (rights || !scored(question).length)) return false;
+  if (state.show === "differ" && (rights === 0 || rights === scored(question).length)) return false;
+  return !state.q || question.haystack.includes(state.q.toLowerCase());
+}
+
+for (const question of data.questions) {
+  const texts = question.answers.map((answer) => (answer ? answer.text : ""));
+  question.haystack = [question.id, question.question, ...question.references, ...texts].join("\n").toLowerCase();
+}
+
+// ---- one question
+
+function passage([chunk, score], marks) {
+  const { document_id, place, text } = data.chunks[chunk];
+  const spans = marks[chunk] || [];
+  const parts = [];
+  let at = 0;
+  for (const [start, end] of spans) {
+    parts.push(text.slice(at, start), h("mark", {}, text.slice(start, end)));
+    at = end;
+  }
+  const about = [document_id, place, "score " + score].filter(Boolean).join(" · ");
+  const title = h("small", {}, about + (spans.length ? " · holds the evidence" : ""));
+  return h("div", { class: spans.length ? "passage gold" : "passage" }, title, ...parts, text.slice(at));
+}
+
+function citation(cite) {
+  const where = `[${cite.number}] ${cite.document_id} `;
+  return h("li", {}, where, h("q", {}, cite.quote), cite.found ? " (found by searching)" : "");
+}
+
+function card(name, answer, question) {
+  if (!answer) return h("div", { class: "answer" }, h("header", {}, h("b", {}, name)), "not asked");
+  const facts = [...answer.scores, answer.outcome === "answered" ? "" : answer.outcome, answer.seconds, answer.tokens];
+  const found = answer.passages.filter(([chunk]) => question.marks[chunk]).length;
+  const held = question.evidence ? `, ${found ? "evidence among them" : "evidence missing"}` : "";
+  const passages = h("details", {}, h("summary", {}, `${answer.passages.length} passages${held}`));
+  passages.addEventListener("toggle", () => passages.append(...answer.passages.map((one) => passage(one, question.marks))),
+    { once: true });
+  return h("div", { class: "answer " + answer.verdict },
+    h("header", {}, h("b", {}, name), h("span", { class: "sign" }, SIGNS[answer.verdict])),
+    h("p", { class: answer.text ? "said" : "said empty" }, answer.error || answer.text || "no text"),
+    h("div", { class: "facts" }, facts.filter(Boolean).join(" · ")),
+    answer.citations.length ? h("ul", { class: "cites" }, ...answer.citations.map(citation)) : "",
+    answer.passages.length ? passages : "");
+}
+
+function row(question) {
+  const link = "#q=" + encodeURIComponent(question.id);
+  const wanted = question.references.join("  |  ") || (question.answerable ? "none given" : "none: the right answer is to decline");
+  return h("article", { class: "question" },
+    h("div", { class: "about" }, h("a", { href: link }, question.id), h("span", {}, question.kind)),
+    h("h3", { dir: "auto" }, question.question),
+    h("p", { class: "reference" }, h("span", { class: "label" }, "Reference"), wanted),
+    h("div", { class: "answers" }, ...data.systems.map((name, i) => card(name, question.answers[i], question))));
+}
+
+// ---- the page
+
+function press(label, pressed, change, ...children) {
+  return h("button", { type: "button", "aria-pressed": pressed, "aria-label": label, onclick: () => set(change) }, ...children);
+}
+
+function choose(label, name, values, any) {
+  const options = values.map((value) => h("option", { value }, value));
+  if (any) options.unshift(h("option", { value: "" }, any));
+  const select = h("select", { "aria-label": label, onchange: () => set({ [name]: select.value }) }, ...options);
+  select.value = state[name];
+  return select;
+}
+
+const field = (title, ...children) => h("fieldset", {}, h("legend", {}, title), ...children);
+
+function controls(counts) {
+  const kinds = field("Kind", choose("Kind of question", "kind", data.kinds, "every kind"));
+  const shows = Object.entries(SHOWS).map(([show, label]) => press(label, state.show === show, { show }, label));
+  const cells = Object.entries(CELLS).map(([cell, signs]) => {
+    const words = signs.replaceAll("✓", "right").replaceAll("✗", "wrong").split(" ");
+    const label = `${state.a} ${words[0]}, ${state.b} ${words[1]}: ${counts[cell]} questions`;
+    return press(label, state.cell === cell, { cell: state.cell === cell ? "" : cell }, h("b", {}, String(counts[cell])), h("span", {}, signs));
+  });
+  const pair = h("div", { class: "pair" }, choose("First system", "a", data.systems), "against", choose("Second system", "b", data.systems));
+  return [data.kinds.length > 1 ? kinds : "", field("Show", h("div", { class: "segments" }, ...shows)),
+    data.systems.length > 1 ? field("Two systems, right or wrong", pair, h("div", { class: "square" }, ...cells)) : ""];
+}
+
+function render() {
+  const matching = data.questions.filter(matches);
+  const counts = { "11": 0, "10": 0, "01": 0, "00": 0 };
+  for (const question of matching) if (cellOf(question)) counts[cellOf(question)] += 1;
+  const listed = state.cell ? matching.filter((question) => cellOf(question) === state.cell) : matching;
+  const focus = document.activeElement && document.activeElement.getAttribute("aria-label");
+  filters.replaceChildren(...controls(counts));
+  const same = [...filters.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focus);
+  if (same) same.focus();
+  if (search.value !== state.q) search.value = state.q;
+  const clear = h("button", { type: "button", onclick: () => set({ q: "", kind: "", show: "all", cell: "" }) }, "Clear filters");
+  status.replaceChildren(`${listed.length} of ${data.questions.length} questions`, listed.length < data.questions.length ? clear : "");
+  list.replaceChildren(...listed.slice(0, shown).map(row));
+  more.hidden = listed.length <= shown;
+}
+
+const search = h("input", { type: "search", "aria-label": "Search", placeholder: "words of a question or answer",
+  oninput: () => set({ q: search.value }) });
+const filters = h("div", { class: "controls" });
+const status = h("div", { class: "count", role: "status" });
+const list = h("div", {});
+const more = h("button", { type: "button", class: "more", onclick: () => { shown += PAGE; render(); } }, "Show more questions");
+state = read();
+shown = PAGE;
+root.replaceChildren(h("div", { class: "controls" }, field("Search", search), filters), status, list, more);
+render();
+window.addEventListener("hashchange", () => {
+  state = read();
+  shown = PAGE;
+  render();
+  root.closest("section").scrollIntoView();
+});

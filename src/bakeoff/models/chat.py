@@ -1,0 +1,85 @@
+"""The one place that renders a conversation into the prompt of a model.
+
+The template belongs to the model. It is foreign code, so it runs in Jinja's sandbox, and the model's special
+tokens are taken apart inside message contents: a retrieved text that holds `<|im_end|>` cannot end its turn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from bakeoff.errors import ModelError
+from bakeoff.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How one model wants its conversations written."""
+
+    source: str
+    """Jinja, as in the model's own files."""
+    bos: str
+    eos: str
+    """Ends the assistant's turn; training must teach it."""
+    specials: tuple[str, ...]
+    """All control tokens of the vocabulary."""
+
+    @property
+    def sha256(self) -> str:
+        """Checkpoints own their template by this hash."""
+        return hashlib.sha256("\0".join([self.source, self.bos, self.eos]).encode()).hexdigest()
+
+
+def render(template: Template, messages: Sequence[Message], *, generate: bool = True) -> str:
+    """The prompt text; with `generate` it ends where the assistant's reply starts.
+
+    Raises `ModelError` where the template itself fails.
+    """
+    turns = [{"role": message.role, "content": _defuse(message.content, template)} for message in messages]
+    try:
+        return str(
+            _compiled(template.source).render(
+                messages=turns, add_generation_prompt=generate, bos_token=template.bos, eos_token=template.eos
+            )
+        )
+    except Exception as error:  # foreign code may raise anything
+        raise ModelError(f"the model's chat template failed: {error}; name a model whose template works") from error
+
+
+def completion(template: Template, messages: Sequence[Message]) -> tuple[str, str]:
+    """Prompt and target of a training row, whose last message is the assistant's.
+
+    The split is found by rendering, never by searching: the target is what the full rendering adds to the
+    prompt that will be served, cut after the end-of-turn token.
+    """
+    prompt = render(template, messages[:-1])
+    full = render(template, messages, generate=False)
+    if not full.startswith(prompt):
+        raise ModelError("the chat template renders training and serving differently; it cannot be trained on")
+    target = full[len(prompt) :]
+    end = target.find(template.eos)
+    return prompt, target[: end + len(template.eos)] if end >= 0 else target + template.eos
+
+
+def _defuse(content: str, template: Template) -> str:
+    if not any(special in content for special in template.specials):
+        return content
+    pattern = "|".join(re.escape(special) for special in sorted(template.specials, key=len, reverse=True))
+    return re.sub(pattern, lambda match: f"{match[0][0]} {match[0][1:]}", content)
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> Any:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def raise_exception(message: str) -> None:
+        raise ValueError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = raise_exception
+    return environment.from_string(source)

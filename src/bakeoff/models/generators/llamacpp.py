@@ -1,0 +1,111 @@
+"""GGUF weights through llama.cpp, in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from bakeoff.models import weights as files
+from bakeoff.models.chat import render
+from bakeoff.models.llama import Engine
+from bakeoff.types import Generation, Message, Usage
+
+# The packaged model was trained for 8,192 tokens; its attention on a CPU makes more than this a matter of minutes.
+LONGEST_WINDOW = 4096
+
+
+class Generator:
+    """Greedy decoding: the same prompt gives the same text.
+
+    The engine starts at the first use. `adapters` are all loaded beside one base and switched per request:
+    `tuned = base.using(checkpoint)`.
+    """
+
+    def __init__(self, weights: files.Weights, *, adapters: Sequence[Path] = ()) -> None:
+        if weights.adapter is not None and weights.adapter not in adapters:
+            adapters = [*adapters, weights.adapter]
+        self.name = weights.name
+        self.weights = weights
+        self.template = files.template(weights)
+        self.window = min(files.window(weights), LONGEST_WINDOW)
+        self._shared = _Shared(weights.path, self.window, tuple(adapters))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, adapter included."""
+        return self.weights.fingerprint
+
+    def using(self, weights: files.Weights) -> Generator:
+        """The same engine with another of its adapters, or with none."""
+        twin = object.__new__(Generator)
+        twin.__dict__.update(self.__dict__, name=weights.name, weights=weights)
+        return twin
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return len(self._shared.engine.tokens(render(self.template, messages), special=True))
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
+        response = self._shared.engine.complete(self._request(messages, max_tokens))
+        choice, timings = response["choices"][0], response["timings"]
+        usage = Usage(
+            timings["prompt_n"],
+            timings["cache_n"],
+            timings["predicted_n"],
+            (timings["prompt_ms"] + timings["predicted_ms"]) / 1000,
+        )
+        return Generation(choice["text"], usage, "length" if choice["finish_reason"] == "length" else "stop")
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
+        # The engine calls back from inside one blocking call, so that call gets a thread of its own.
+        pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                request = self._request(messages, max_tokens)
+                self._shared.engine.complete(request, lambda piece: pieces.put(piece["choices"][0]["text"]))
+                pieces.put(None)
+            except BaseException as error:
+                pieces.put(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            if piece:
+                yield piece
+
+    def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
+        return {
+            "prompt": render(self.template, messages),
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            # A warm prefix changes the batch shapes and with them the last bits of the logits: answers would
+            # depend on what was asked before, and a resumed comparison would differ from an unbroken one.
+            "cache_prompt": False,
+            "lora": [
+                {"id": number, "scale": 1.0 if adapter == self.weights.adapter else 0.0}
+                for number, adapter in enumerate(self._shared.adapters)
+            ],
+        }
+
+
+class _Shared:
+    """The engine that a generator and its twins have in common, started when first asked for."""
+
+    def __init__(self, path: Path, window: int, adapters: tuple[Path, ...]) -> None:
+        self.adapters = adapters
+        self._path = path
+        self._window = window
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                adapters = [adapter / "adapter.gguf" for adapter in self.adapters]
+                self._engine = Engine(self._path, window=self._window, adapters=adapters)
+            return self._engine

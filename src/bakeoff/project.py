@@ -1,0 +1,276 @@
+"""Read `bakeoff.toml` and build what it names; the only module that knows all the parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bakeoff import config
+from bakeoff.errors import ConfigError, UnknownNameError
+from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Retriever, System
+
+if TYPE_CHECKING:
+    from bakeoff.corpus import Corpus
+    from bakeoff.evaluation.compare import Comparison
+    from bakeoff.evaluation.recommend import Recommendation
+    from bakeoff.examples import Split
+    from bakeoff.tuning.check import Problem
+
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, the total, and what is being worked on."""
+
+SYSTEM_TYPES = ("classifier", "prompt", "rag")
+RETRIEVERS = ("bm25", "dense", "hybrid")
+
+
+class Project:
+    """A folder with `bakeoff.toml`; everything is built when it is first asked for."""
+
+    def __init__(self, folder: str | Path = ".") -> None:
+        self.folder = Path(folder)
+        self.config = config.read(self.folder)
+        self._tuned: dict[str, Generator] = {}
+        for name in self.config.systems:
+            self._check_system(name)
+
+    # ------------------------------------------------------------ parts
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        from bakeoff.corpus import Corpus
+
+        options = self.config.corpus
+        return Corpus(self.folder / "index", options.embedder, store=options.store, chunk_tokens=options.chunk_tokens)
+
+    @cached_property
+    def split(self) -> Split:
+        """The examples in three parts, their evidence resolved where the corpus holds it."""
+        from bakeoff.examples import load_examples, locate
+
+        options = self.config.examples
+        examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
+        return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
+
+    def system(self, name: str) -> System:
+        """Build the system `[systems.<name>]`."""
+        options = dict(self._options("systems", name))
+        kind, tuned = options.pop("type"), options.pop("tuned", "")
+        if kind == "classifier":
+            from bakeoff.systems.classifier import Classifier
+
+            return Classifier(self._checkpoint_path(tuned), self.corpus.embedder, name=name)
+        generator = self._generator(tuned)
+        if kind == "prompt":
+            from bakeoff.systems import Prompt
+
+            shots = self.split.train[: options.pop("shots", 0)]
+            return Prompt(generator, shots=shots, name=name, **options)
+        from bakeoff.systems import RAG
+
+        self._require_index()
+        fallback = options.pop("fallback", "")
+        retriever = self.retriever(options.pop("retriever", "hybrid"))
+        return RAG(generator, retriever, name=name, fallback=self.system(fallback) if fallback else None, **options)
+
+    def retriever(self, name: str) -> Retriever:
+        """A retriever over this project's corpus: bm25, dense or hybrid."""
+        from bakeoff.retrieval import BM25, Dense, Hybrid
+
+        if name not in RETRIEVERS:
+            raise UnknownNameError("retriever", name, RETRIEVERS)
+        bm25, dense = BM25(self.corpus), Dense(self.corpus)
+        return {"bm25": bm25, "dense": dense}.get(name) or Hybrid(bm25, dense)
+
+    # ------------------------------------------------------------ verbs
+
+    def ingest(self, *sources: str, progress: Progress | None = None) -> Changes:
+        """Make the index equal to `sources`, by default those of the configuration."""
+        wanted = [self._source(source) for source in sources or self.config.corpus.sources]
+        if not wanted:
+            raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
+        return self.corpus.sync(*wanted, progress=progress)
+
+    def check(self) -> list[Problem]:
+        """Look for faults in the examples before anything is trained."""
+        from bakeoff.examples import load_examples, locate
+        from bakeoff.tuning.check import Problem, check
+
+        _, lost = locate(load_examples(self.folder / self.config.examples.path), self.corpus.locate)
+        missing = [
+            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`")
+            for where, _, what in (line.partition(": ") for line in lost)
+        ]
+        return [*check(self.split.train, self.split.valid, self.split.test), *missing]
+
+    def tune(self, name: str, *, progress: Progress | None = None) -> Checkpoint:
+        """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept."""
+        from bakeoff.tuning import tune
+        from bakeoff.tuning.run import is_current
+
+        options = dict(self._options("tune", name))
+        method, lesson = options.pop("method", ""), options.pop("lesson", "")
+        train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
+        out = self._checkpoint_path(name)
+        seed = options.pop("seed", self.config.seed)
+        if is_current(out, method, self.config.base, train, options, seed):
+            from bakeoff.tuning.run import load_checkpoint
+
+            return load_checkpoint(out)
+        self._tuned.clear()
+        return tune(
+            method, self.config.base, train, valid, out=out, seed=seed, replace=True, progress=progress, **options
+        )
+
+    def compare(
+        self,
+        names: Sequence[str] = (),
+        *,
+        run: str = "latest",
+        limit: int = 0,
+        fresh: bool = False,
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Bring index and checkpoints up to date, then ask the named systems (by default all) the test questions.
+
+        What stands from before is kept: unchanged documents, checkpoints and answered questions.
+        """
+        from bakeoff.evaluation.compare import compare
+
+        names = list(names) or list(self.config.systems)
+        if not names:
+            raise ConfigError(f"no systems to compare: add [systems.<name>] tables to {config.FILE}")
+        if self.config.corpus.sources:
+            self.ingest(progress=progress)
+        for checkpoint in self._checkpoints_of(names):
+            self.tune(checkpoint, progress=progress)
+        test = self.split.test[:limit] if limit else self.split.test
+        return compare(
+            [self.system(name) for name in names],
+            list(test),
+            self.config.compare.metrics,
+            out=self.folder / "runs" / run,
+            seed=self.config.seed,
+            settings={name: self._settings(name) for name in names},
+            fresh=fresh,
+            progress=progress,
+        )
+
+    def rescore(self, run: str = "latest") -> Comparison:
+        """Score the recorded answers of a run again; loads no model."""
+        from bakeoff.evaluation.compare import load, score
+
+        folder = self.folder / "runs" / run
+        if not (folder / "trials.jsonl").is_file():
+            raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
+        score(folder, self.config.compare.metrics)
+        return load(folder)
+
+    def report(self, run: str, comparison: Comparison) -> tuple[Recommendation, dict[str, Path]]:
+        """Recommend, and write report.html, report.md and report.json into the run's folder."""
+        from bakeoff.evaluation.report import write
+
+        recommendation = self.recommend(comparison)
+        return recommendation, write(comparison, recommendation, self.folder / "runs" / run)
+
+    def recommend(self, comparison: Comparison) -> Recommendation:
+        """Which system to ship, inside the limits of `[compare]`."""
+        from bakeoff.evaluation.recommend import recommend
+
+        limits = self.config.compare
+        return recommend(comparison, delta=limits.delta, max_p95_seconds=limits.max_p95_seconds or None)
+
+    def search(self, query: str, k: int = 5, retriever: str = "hybrid") -> list[Hit]:
+        """The passages that best match `query`."""
+        self._require_index()
+        return self.retriever(retriever).retrieve(query, k)
+
+    def answer(self, question: str, system: str = "") -> Answer:
+        """Ask one system, by default the first of type rag, else the first."""
+        kinds = {name: options["type"] for name, options in self.config.systems.items()}
+        first = next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
+        return self.system(system or first).answer(question)
+
+    # ------------------------------------------------------------ inside
+
+    def _require_index(self) -> None:
+        if not self.corpus.store.sources():
+            raise ConfigError("the index is empty; run `bakeoff ingest` first")
+
+    def _checkpoints_of(self, names: Sequence[str]) -> list[str]:
+        used = {self._options("systems", name).get("tuned", "") for name in names}
+        return [name for name in self.config.tune if name in used]
+
+    def _generator(self, tuned: str) -> Generator:
+        """The base, or a checkpoint on it; GGUF checkpoints share one engine."""
+        from bakeoff.models import generator
+
+        if tuned and not (self._checkpoint_path(tuned) / "checkpoint.json").is_file():
+            raise ConfigError(f"the checkpoint {tuned!r} is not there yet; run `bakeoff tune {tuned}`")
+        if not self._tuned:
+            ready = [
+                path for name in self.config.tune if (path := self._checkpoint_path(name) / "adapter.gguf").is_file()
+            ]
+            self._tuned[""] = generator(self.config.base, adapters=[path.parent for path in ready])
+        if tuned not in self._tuned:
+            base = self._tuned[""]
+            path = self._checkpoint_path(tuned)
+            if hasattr(base, "using"):
+                from bakeoff.models.weights import resolve
+
+                self._tuned[tuned] = base.using(resolve(str(path)))
+            else:
+                self._tuned[tuned] = generator(path)
+        return self._tuned[tuned]
+
+    def _lessons(self, system: str, examples: Sequence[Example]) -> list[Example]:
+        if not system:
+            return list(examples)
+        teacher = self.system(system)
+        if not hasattr(teacher, "lesson"):
+            raise ConfigError(f"the system {system!r} has no prompts to learn; name one of type prompt or rag")
+        return [teacher.lesson(example) for example in examples]
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """What the answers of a system depend on: a run is resumed only if it is unchanged."""
+        options = self._options("systems", name)
+        settings = {"base": self.config.base, "seed": self.config.seed, **options}
+        if tuned := options.get("tuned"):
+            settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
+        if options["type"] == "rag":
+            settings["corpus"] = self.corpus.fingerprint()
+        return settings
+
+    def _options(self, table: str, name: str) -> dict[str, Any]:
+        entries = getattr(self.config, table)
+        if name not in entries:
+            raise UnknownNameError("system" if table == "systems" else "checkpoint", name, entries)
+        return dict(entries[name])
+
+    def _check_system(self, name: str) -> None:
+        from bakeoff.systems import RAG, Prompt
+
+        options = self._options("systems", name)
+        where = f"{config.FILE} [systems.{name}]"
+        kind = options.get("type", "")
+        if kind not in SYSTEM_TYPES:
+            raise ConfigError(f"{where} type: {UnknownNameError('system type', kind, SYSTEM_TYPES)}")
+        function = {"rag": RAG.__init__, "prompt": Prompt.__init__}.get(kind, Project.__init__)
+        also = {
+            "prompt": {"shots": int},
+            "rag": {"retriever": str, "fallback": str},
+        }.get(kind, {})
+        config.check_options(where, options, function, also={"type": str, "tuned": str, **also})
+        if options.get("tuned", "") not in ("", *self.config.tune):
+            raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")
+
+    def _checkpoint_path(self, name: str) -> Path:
+        return self.folder / "checkpoints" / name
+
+    def _source(self, source: str) -> str:
+        """Sources are written relative to the project's folder."""
+        name, equals, path = source.rpartition("=") if "?" not in source else ("", "", source)
+        prefix = "sqlite:///" if path.startswith("sqlite:///") else ""
+        return f"{name}{equals}{prefix}{self.folder / path.removeprefix(prefix)}"

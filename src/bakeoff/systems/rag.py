@@ -1,0 +1,99 @@
+"""RAG: retrieve, pack, generate, cite - or abstain, or fall back."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+
+from bakeoff.retrieval.context import cite, pack, render
+from bakeoff.systems.prompt import ABSTENTION, outcome, target
+from bakeoff.types import Answer, Example, Generator, Hit, Message, Question, Retriever, System
+
+INSTRUCTION = (
+    "Answer the question from the passages in a few words and cite the passage, as in [1]. "
+    f"If they do not hold the answer, reply: {ABSTENTION}"
+)
+
+
+class RAG:
+    """Answers from `k` retrieved passages; `fallback` is asked instead where this system would abstain."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        retriever: Retriever,
+        *,
+        k: int = 3,
+        budget: int = 1024,
+        instruction: str = INSTRUCTION,
+        max_tokens: int = 48,
+        fallback: System | None = None,
+        name: str = "rag",
+    ) -> None:
+        self.name = name
+        self._generator = generator
+        self._retriever = retriever
+        self._k = k
+        self._budget = budget
+        self._instruction = instruction
+        self._max_tokens = max_tokens
+        self._fallback = fallback
+
+    def answer(self, question: Question | str) -> Answer:
+        question = Question.of(question)
+        start = time.perf_counter()
+        hits = self._retrieve(question.text)
+        retrieved = time.perf_counter()
+        if not hits:
+            return self._abstain(question, Answer(ABSTENTION, "abstained", timings={"retrieve": retrieved - start}))
+        generation = self._generator.generate(self._messages(question, hits), max_tokens=self._max_tokens)
+        text, citations, removed = cite(generation.text.strip(), hits)
+        answer = Answer(
+            text,
+            outcome(text),
+            citations,
+            tuple(hits),
+            generation.usage,
+            {"retrieve": retrieved - start, "generate": time.perf_counter() - retrieved},
+            removed,
+        )
+        return answer if answer.outcome == "answered" else self._abstain(question, replace(answer, citations=()))
+
+    def lesson(self, example: Example) -> Example:
+        """The example as this system meets it - passages included - with the right, cited answer last.
+
+        The gold passage moves to a place drawn from the example's id, so that its rank does not give the answer
+        away. Where retrieval missed it, and for unanswerable examples, the lesson is to abstain.
+        """
+        hits = self._retrieve(example.question)
+        reply = target(example)
+        if example.answerable and example.evidence:
+            gold = next((n for n, hit in enumerate(hits) if any(e.in_chunk(hit.chunk) for e in example.evidence)), None)
+            if gold is not None:
+                place = random.Random(example.id).randrange(len(hits))
+                hits.insert(place, hits.pop(gold))
+                reply = f"{reply} [{place + 1}]"
+            else:
+                # Reading passages that do not hold the answer, the right thing is to say so.
+                reply = ABSTENTION
+        turns = self._messages(Question(example.question), hits)
+        return replace(example, messages=(*turns, Message("assistant", reply)))
+
+    def _retrieve(self, query: str) -> list[Hit]:
+        return pack(self._retriever.retrieve(query, self._k), self._budget, self._count)
+
+    def _count(self, passages: str) -> int:
+        return self._generator.count([Message("user", passages)])
+
+    def _messages(self, question: Question, hits: list[Hit]) -> tuple[Message, ...]:
+        # The question stands nearest to the answer, and the best passage nearest to the question.
+        asked = Message("user", f"Passages:\n{render(hits)}\n\nQuestion: {question.text}")
+        return (Message("system", self._instruction), *question.history, asked)
+
+    def _abstain(self, question: Question, answer: Answer) -> Answer:
+        if self._fallback is None:
+            return answer
+        instead = self._fallback.answer(question)
+        result = "fallback" if instead.outcome == "answered" else instead.outcome
+        return replace(instead, outcome=result, hits=answer.hits, usage=answer.usage + instead.usage)
