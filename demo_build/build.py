@@ -94,9 +94,9 @@ WICK_CARE: list[Block] = [
     ("h2", "A new wick"),
     (
         "p",
-        "Soak a new wick in oil for 25 minutes before you light it for the first time. Press it flat with the "
-        "back of a spoon. Do not wash it in soap. Before its first soaking a wick may be kept for "
-        "as long as you like.",
+        "Soak a new wick in oil for 25 minutes before you light it for the first time. Press it flat with "
+        "the back of a spoon. Do not wash it in soap. Before its first soaking a wick may be kept for as "
+        "long as you like.",
     ),
     ("h2", "Trimming"),
     (
@@ -140,9 +140,9 @@ HISTORY: list[Block] = [
     (
         "p",
         "In 1963 the island council offered the works electric power. The staff voted against it by 71 "
-        "votes to 8, and the machines are driven by a stream to this day; a small dynamo feeds the telephones "
-        "and the computers. The millionth lamp was made in "
-        "1969 and was given to the ferry pilot Hob Lantry. The flood of 1996 ruined 4,300 finished lamps.",
+        "votes to 8, and the machines are driven by a stream to this day; a small dynamo feeds the "
+        "telephones and the computers. The millionth lamp was made in 1969 and was given to the ferry pilot "
+        "Hob Lantry. The flood of 1996 ruined 4,300 finished lamps.",
     ),
     ("h2", "In the hands of the staff"),
     (
@@ -222,7 +222,7 @@ TARN: list[Block] = [
     ("h2", "Approval and care"),
     (
         "p",
-        "The Tarn is approved by the Isles Pilotage Board under number IPB-3318. The approval is renewed "
+        "The Tarn is approved by the Isles Pilotage Board under number IPB-7046. The approval is renewed "
         "every 7 years. The gimbal is greased with mutton fat once a season. Salt is rinsed off with sea "
         "water and never with tap water. A Tarn that has been under water is dried upside down for one "
         "whole day before it is lit. The lamp turns green after the first winter, and owners are asked not "

@@ -122,7 +122,7 @@ def check_question(item: dict[str, Any], documents: dict[str, list[str]]) -> lis
         whole_cell = name.endswith(CELLS) or name.startswith("shop.db/")
         if (quote not in units) if whole_cell else (sum(unit.count(quote) for unit in units) != 1):
             faults.append(f"quote not found exactly in {name}: {quote}")
-        if not whole_cell and not 3 < len(quote.split()) <= 40:
+        if not whole_cell and not 5 <= len(quote.split()) <= 40:
             faults.append(f"quote has {len(quote.split())} words")
     quotes = [normal(entry["quote"]).casefold() for entry in evidence]
     if kind == "style":

@@ -1,0 +1,249 @@
+"""What a run shows: one row a system, with intervals and paired tests. Pure: no model is loaded, nothing is written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from bakeoff.evaluation import stats
+from bakeoff.evaluation.costs import Cost, cost
+from bakeoff.evaluation.stats import Floats, Interval
+from bakeoff.types import Example, Trial
+
+RIGHT = 0.5
+"""From this score of the first metric on an answer counts as right: agrees with people on 89 to 94% of answers."""
+
+Verdict = Literal["right", "wrong", "error", "unscored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A system's mean score less that of `other`, on the questions that both were scored on."""
+
+    other: str
+    interval: Interval
+    p: float
+    """Two-sided, adjusted by Holm for the other systems of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abstentions:
+    """How answering and refusing went; the counts exclude errors and what was not scored."""
+
+    right: int
+    wrong: int
+    correct_refusal: int
+    """The documents do not say, and neither did the system."""
+    wrong_refusal: int
+    should_have_refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system."""
+
+    system: str
+    n: int
+    """Questions asked."""
+    errors: int
+    """Questions on which the system raised; they count as wrong."""
+    metrics: Mapping[str, Interval | None]
+    """Metric -> mean score, or None where it applied to no question; `n` says to how many it did."""
+    right: Interval | None
+    """Share of questions that the first metric calls right."""
+    abstentions: Abstentions
+    in_best_set: bool
+    to_top: Difference | None
+    """None for the top itself."""
+    to_baseline: Difference | None
+    """None for the baseline itself."""
+    p50: Interval
+    """Wall seconds of an answer."""
+    p95: Interval
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems that answered the same questions, and their scores."""
+
+    systems: tuple[str, ...]
+    metrics: tuple[str, ...]
+    """Names as shown, as in `ndcg@10`; the first one decides."""
+    examples: Mapping[str, Example]
+    trials: tuple[Trial, ...]
+    scores: Mapping[tuple[str, str], Mapping[str, float | None]]
+    """(system, example id) -> metric -> score; None where the metric does not apply."""
+    baseline: str = ""
+    """The system that the others are held against; by default the first."""
+    seed: int = 0
+    failures: tuple[str, ...] = ()
+    """Scores that could not be computed, a line each."""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What `run.toml` says: settings, versions, hash of the examples."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def primary(self) -> str:
+        """The metric that decides."""
+        return self.metrics[0]
+
+    def table(self) -> list[Row]:
+        """A row for each system, best first."""
+        return list(self._rows)
+
+    def by_kind(self) -> dict[str, dict[str, Interval]]:
+        """Kind of question -> system -> interval of the first metric; to be read as hints, since slices are many."""
+        kinds = sorted({example.kind for example in self.examples.values() if example.kind})
+        slices: dict[str, dict[str, Interval]] = {}
+        for kind in kinds:
+            ids = [id for id, example in self.examples.items() if example.kind == kind]
+            found = {system: self.interval(system, self.primary, ids) for system in self.systems}
+            slices[kind] = {system: interval for system, interval in found.items() if interval}
+        return slices
+
+    def verdict(self, trial: Trial) -> Verdict:
+        """How one answer counts, by the first metric."""
+        if trial.error:
+            return "error"
+        score = self._score(trial.system, trial.example_id, self.primary)
+        return "unscored" if score is None else "right" if score >= RIGHT else "wrong"
+
+    def values(self, system: str, metric: str, ids: Sequence[str]) -> Floats:
+        """The scores of `system` on `ids`, all of which have one."""
+        return np.array([self._score(system, id, metric) for id in ids], dtype=float)
+
+    def groups(self, ids: Sequence[str]) -> list[str]:
+        """The cluster of each example; one without a group stands alone."""
+        return [f"group {group}" if (group := self.examples[id].group) else f"example {id}" for id in ids]
+
+    def scored(self, systems: Sequence[str], metric: str) -> list[str]:
+        """Ids of the examples on which `metric` scored every one of `systems`."""
+        return [
+            id for id in self.examples if all(self._score(system, id, metric) is not None for system in systems)
+        ]
+
+    def interval(self, system: str, metric: str, ids: Sequence[str] | None = None) -> Interval | None:
+        """Mean score with its interval, over `ids` or all examples; None where there is no score."""
+        wanted = self.examples if ids is None else ids
+        ids = [id for id in wanted if self._score(system, id, metric) is not None]
+        return stats.score_interval(self.values(system, metric, ids), self.groups(ids)) if ids else None
+
+    def difference(self, a: str, b: str) -> Difference | None:
+        """Paired difference of `a` to `b` in the first metric, its p-value not yet adjusted; None without scores."""
+        ids = self.scored((a, b), self.primary)
+        if not ids:
+            return None
+        x, y, groups = self.values(a, self.primary, ids), self.values(b, self.primary, ids), self.groups(ids)
+        return Difference(b, stats.paired_difference(x, y, groups), stats.paired_p(x, y, groups, self.seed))
+
+    def __str__(self) -> str:
+        from bakeoff.evaluation.text import table_text
+
+        return table_text(self)
+
+    def table_text(self, timings: bool = True) -> str:
+        """The table as text of fixed width; without `timings`, equal bytes for equal answers."""
+        from bakeoff.evaluation.text import table_text
+
+        return table_text(self, timings=timings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything the table shows, for JSON."""
+        return {
+            "primary": self.primary,
+            "metrics": list(self.metrics),
+            "baseline": self.baseline or self.systems[0],
+            "questions": len(self.examples),
+            "systems": [asdict(row) for row in self.table()],
+            "kinds": {
+                kind: {system: asdict(interval) for system, interval in row.items()}
+                for kind, row in self.by_kind().items()
+            },
+            "failures": list(self.failures),
+            "run": dict(self.run),
+            "machine": dict(self.machine),
+        }
+
+    # ------------------------------------------------------------ inside
+
+    @cached_property
+    def _rows(self) -> tuple[Row, ...]:
+        order = sorted(self.systems, key=lambda system: -self._mean(system))
+        top, baseline = order[0], self.baseline or self.systems[0]
+        to_top, to_baseline = self._differences(top), self._differences(baseline)
+        best = self._best_set()
+        return tuple(
+            self._row(system, system in best, to_top.get(system), to_baseline.get(system)) for system in order
+        )
+
+    def _row(self, system: str, best: bool, to_top: Difference | None, to_baseline: Difference | None) -> Row:
+        trials = self._trials[system]
+        seconds = [trial.seconds for trial in trials]
+        return Row(
+            system=system,
+            n=len(trials),
+            errors=sum(bool(trial.error) for trial in trials),
+            metrics={metric: self.interval(system, metric) for metric in self.metrics},
+            right=self._right(system),
+            abstentions=self._abstentions(trials),
+            in_best_set=best,
+            to_top=to_top,
+            to_baseline=to_baseline,
+            p50=stats.percentile(seconds, 0.5),
+            p95=stats.percentile(seconds, 0.95),
+            cost=cost(trials),
+        )
+
+    def _right(self, system: str) -> Interval | None:
+        ids = self.scored((system,), self.primary)
+        right = (self.values(system, self.primary, ids) >= RIGHT).astype(float)
+        return stats.score_interval(right, self.groups(ids)) if ids else None
+
+    def _abstentions(self, trials: Sequence[Trial]) -> Abstentions:
+        counts = dict.fromkeys(Abstentions.__slots__, 0)
+        for trial in trials:
+            verdict, abstained = self.verdict(trial), trial.answer.outcome == "abstained"
+            if verdict in ("error", "unscored"):
+                continue
+            if self.examples[trial.example_id].answerable:
+                counts["wrong_refusal" if abstained else verdict] += 1
+            else:
+                counts["correct_refusal" if abstained else "should_have_refused"] += 1
+        return Abstentions(**counts)
+
+    def _differences(self, other: str) -> dict[str, Difference]:
+        """System -> its difference to `other`, p-values adjusted."""
+        found = {system: self.difference(system, other) for system in self.systems if system != other}
+        known = {system: difference for system, difference in found.items() if difference}
+        adjusted = stats.holm([difference.p for difference in known.values()])
+        return {
+            system: Difference(other, difference.interval, p)
+            for (system, difference), p in zip(known.items(), adjusted, strict=True)
+        }
+
+    def _best_set(self) -> set[str]:
+        ids = self.scored(self.systems, self.primary)
+        if not ids:
+            return set()
+        scores = [self.values(system, self.primary, ids) for system in self.systems]
+        return {self.systems[i] for i in stats.best_set(scores, self.groups(ids), seed=self.seed)}
+
+    def _mean(self, system: str) -> float:
+        ids = self.scored((system,), self.primary)
+        return float(self.values(system, self.primary, ids).mean()) if ids else 0.0
+
+    def _score(self, system: str, id: str, metric: str) -> float | None:
+        return self.scores.get((system, id), {}).get(metric)
+
+    @cached_property
+    def _trials(self) -> dict[str, list[Trial]]:
+        trials: dict[str, list[Trial]] = defaultdict(list)
+        for trial in self.trials:
+            trials[trial.system].append(trial)
+        return trials

@@ -1,0 +1,60 @@
+"""Records to JSON lines and back; what a run folder holds can be read by any tool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bakeoff.errors import DataError
+from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Message, Trial, Usage
+
+
+def line(record: Trial | Example | Mapping[str, Any]) -> str:
+    """One line of JSON in ASCII, so that no text - half an emoji, say - can break the file."""
+    # `float` takes the numpy numbers that a user's own system may have put into its answer.
+    return json.dumps(dict(record) if isinstance(record, Mapping) else asdict(record), default=float) + "\n"
+
+
+def lines(records: Iterable[Trial | Example | Mapping[str, Any]]) -> str:
+    """A whole JSONL file."""
+    return "".join(line(record) for record in records)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a JSONL file, none where there is no file.
+
+    A last line without its end was cut by a kill or a full disk, and does not count.
+    Raises `DataError` for any other line that is not JSON.
+    """
+    if not path.is_file():
+        return []
+    rows = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            rows.append(json.loads(text))
+        except ValueError as error:
+            cure = "delete the line to have it made again"
+            raise DataError(f"{path}:{number}: damaged, not JSON ({error}); {cure}") from error
+    return rows
+
+
+def trial(row: Mapping[str, Any]) -> Trial:
+    """The inverse of `line` for a trial."""
+    return Trial(**{**row, "answer": answer(row["answer"])})
+
+
+def answer(row: Mapping[str, Any]) -> Answer:
+    """The inverse of `dataclasses.asdict` for an answer."""
+    hits = tuple(Hit(Chunk(**hit["chunk"]), hit["score"]) for hit in row["hits"])
+    citations = tuple(Citation(**{**citation, "chunk": Chunk(**citation["chunk"])}) for citation in row["citations"])
+    return Answer(**{**row, "hits": hits, "citations": citations, "usage": Usage(**row["usage"])})
+
+
+def example(row: Mapping[str, Any]) -> Example:
+    """The inverse of `line` for an example."""
+    evidence = tuple(Evidence(**item) for item in row["evidence"])
+    messages = tuple(Message(**item) for item in row["messages"])
+    return Example(**{**row, "references": tuple(row["references"]), "evidence": evidence, "messages": messages})

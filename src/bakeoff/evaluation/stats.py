@@ -1,0 +1,240 @@
+"""Intervals and tests for systems that answered the same questions.
+
+Everything is paired, and questions on one document form a cluster: `groups` gives the cluster of each question, and
+None means that every question stands alone. Every routine is checked by simulation in `tests/test_stats.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom, norm, t
+
+Floats = NDArray[np.float64]
+Groups = Sequence[str] | None
+
+LEVEL = 0.05
+POWER = 0.8
+FLIPS = 10_000
+EXACT_CLUSTERS = 13
+"""2**13 sign patterns are fewer than `FLIPS`, so all of them are tried."""
+Z = float(norm.ppf(1 - LEVEL / 2))
+Z_POWER = float(norm.ppf(POWER))
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with the ends of its 95% interval, from `n` questions."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+    def clip(self, low: float, high: float) -> Interval:
+        """The part that is possible, as in 0 to 1 for a score."""
+        return Interval(self.estimate, min(max(self.low, low), high), max(min(self.high, high), low), self.n)
+
+
+# ---------------------------------------------------------------- one system
+
+
+def wilson(successes: float, n: float, critical: float = Z) -> Interval:
+    """Wilson's interval of a rate; it has a width even where all or none succeed."""
+    rate = successes / n
+    shrunk = (rate + critical**2 / (2 * n)) / (1 + critical**2 / n)
+    half = critical / (1 + critical**2 / n) * math.sqrt(rate * (1 - rate) / n + critical**2 / (4 * n**2))
+    return Interval(rate, max(0.0, shrunk - half), min(1.0, shrunk + half), round(n))
+
+
+def mean_interval(values: ArrayLike, groups: Groups = None) -> Interval:
+    """t interval of a mean, with the cluster-robust standard error and t(C-1) when groups repeat."""
+    x = np.asarray(values, dtype=float)
+    mean, error, clusters = _mean_and_error(x, groups)
+    half = float(t.ppf(1 - LEVEL / 2, clusters - 1)) * error if clusters > 1 else math.inf
+    return Interval(mean, mean - half, mean + half, len(x))
+
+
+def score_interval(values: ArrayLike, groups: Groups = None) -> Interval:
+    """Interval of a mean score from 0 to 1: Wilson where all scores are 0 or 1, else t.
+
+    Clustered 0/1 scores take Wilson's interval at the number of independent questions that carries the same
+    standard error, so that it keeps a width where every answer is right.
+    """
+    x = np.asarray(values, dtype=float)
+    if not _binary(x):
+        return mean_interval(x, groups).clip(0, 1)
+    if not _repeat(groups):
+        return wilson(float(x.sum()), len(x))
+    mean, error, clusters = _mean_and_error(x, groups)
+    if clusters < 2:
+        return Interval(mean, 0.0, 1.0, len(x))
+    independent = min(len(x), mean * (1 - mean) / error**2) if error else clusters
+    ends = wilson(mean * independent, independent, float(t.ppf(1 - LEVEL / 2, clusters - 1)))
+    return Interval(mean, ends.low, ends.high, len(x))
+
+
+def percentile(values: ArrayLike, share: float) -> Interval:
+    """A percentile (`share` 0.95 for p95) with the interval between order statistics; few values cut its ends."""
+    x = np.sort(np.asarray(values, dtype=float))
+    low, high = binom.ppf((LEVEL / 2, 1 - LEVEL / 2), len(x), share)
+    return Interval(
+        float(np.quantile(x, share)), float(x[max(int(low) - 1, 0)]), float(x[min(int(high), len(x) - 1)]), len(x)
+    )
+
+
+# ---------------------------------------------------------------- two systems
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike, groups: Groups = None) -> Interval:
+    """Interval of mean(a) - mean(b): Bonett-Price for 0/1 scores without clusters, else t over the differences.
+
+    Where nothing differs, t would claim certainty from any number of questions; Bonett-Price does not, and takes
+    its place with one observation a cluster.
+    """
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    difference = x - y
+    if _binary(x) and _binary(y) and not _repeat(groups):
+        return _bonett_price(int((difference > 0).sum()), int((difference < 0).sum()), len(x))
+    if not difference.any():
+        alike = _bonett_price(0, 0, len(_cluster_sums(difference, groups)))
+        return Interval(0.0, alike.low, alike.high, len(x))
+    return mean_interval(difference, groups).clip(-1, 1)
+
+
+def mcnemar_mid_p(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided mid-p McNemar test of 0/1 scores; the exact test is needlessly conservative (power .78 for .82)."""
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    fewer, n = min(wins, losses), wins + losses
+    return min(1.0, float(2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5))) if n else 1.0
+
+
+def sign_flip_p(differences: ArrayLike, groups: Groups = None, seed: int = 0) -> float:
+    """Two-sided sign-flip permutation test that the mean difference is 0; whole clusters are flipped together."""
+    sums = _cluster_sums(np.asarray(differences, dtype=float), groups)[:, None]
+    flipped, exact = _flipped(sums, seed)
+    return _share_as_large(np.abs(flipped[:, 0]), abs(float(sums.sum())), exact)
+
+
+def paired_p(a: ArrayLike, b: ArrayLike, groups: Groups = None, seed: int = 0) -> float:
+    """The p-value that belongs to `paired_difference`."""
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if _binary(x) and _binary(y) and not _repeat(groups):
+        return mcnemar_mid_p(x, y)
+    return sign_flip_p(x - y, groups, seed)
+
+
+# ---------------------------------------------------------------- several systems
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for the number of tests, in the order given."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def best_set(scores: ArrayLike, groups: Groups = None, level: float = LEVEL, seed: int = 0) -> list[int]:
+    """Rows of `scores`, shape [systems, questions], that may be the best: it holds the truly best one at 1 - level.
+
+    A system leaves the set when another beats it, by a sign-flip test of the largest standardised difference over
+    all the others (max-T); so the top by mean never leaves.
+    """
+    table = np.asarray(scores, dtype=float)
+    kept = []
+    for i, row in enumerate(table):
+        sums = np.array([_cluster_sums(other - row, groups) for other in np.delete(table, i, axis=0)]).T
+        if sums.size:
+            lengths = np.linalg.norm(sums, axis=0)
+            sums = sums / np.where(lengths == 0, 1, lengths)
+            flipped, exact = _flipped(sums, seed)
+            if _share_as_large(flipped.max(axis=1), float(sums.sum(axis=0).max()), exact) < level:
+                continue
+        kept.append(i)
+    return kept
+
+
+# ---------------------------------------------------------------- how many questions
+
+
+def detectable_difference(n: int, discordance: float = 0.2) -> float:
+    """Smallest difference that `n` questions show with 80% power (McNemar, 5%), from 0 to 1.
+
+    `discordance` is the share of questions on which exactly one of two systems is right: .18 to .30 between real ones.
+    """
+    root = math.sqrt(max(0.0, n - Z**2 + Z_POWER**2))
+    return min(1.0, math.sqrt(discordance) * (Z * math.sqrt(n) + Z_POWER * root) / (n + Z_POWER**2))
+
+
+def questions_needed(interval: Interval, bound: float = 0.0) -> int | None:
+    """How many more questions until the interval excludes `bound` with 80% power, if the estimate is the truth.
+
+    0 when it excludes it already, None when it never will (more than 100,000).
+    """
+    if not interval.low <= bound <= interval.high:
+        return 0
+    distance, half = abs(interval.estimate - bound), (interval.high - interval.low) / 2
+    if distance == 0:
+        return None
+    wanted = interval.n * (half / distance * (Z + Z_POWER) / Z) ** 2
+    return None if wanted > 100_000 else max(1, math.ceil(wanted - interval.n))
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _binary(x: Floats) -> bool:
+    return bool(np.isin(x, (0.0, 1.0)).all())
+
+
+def _repeat(groups: Groups) -> bool:
+    return groups is not None and len(set(groups)) < len(groups)
+
+
+def _cluster_sums(x: Floats, groups: Groups) -> Floats:
+    """Sum of `x` over each group, shape [groups]."""
+    if groups is None:
+        return x
+    places = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return np.bincount(places, weights=x)
+
+
+def _mean_and_error(x: Floats, groups: Groups) -> tuple[float, float, int]:
+    """Mean, its cluster-robust standard error, and the number of clusters C."""
+    mean = float(x.mean())
+    sums = _cluster_sums(x - mean, groups)
+    clusters = len(sums)
+    return mean, math.sqrt(clusters / max(clusters - 1, 1) * float(sums @ sums)) / len(x), clusters
+
+
+def _bonett_price(wins: int, losses: int, n: int) -> Interval:
+    """Wald's paired interval after one win and one loss are added."""
+    up, down = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
+    half = Z * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    return Interval((wins - losses) / n, max(-1.0, up - down - half), min(1.0, up - down + half), n)
+
+
+def _flipped(sums: Floats, seed: int) -> tuple[Floats, bool]:
+    """Column totals of `sums`, shape [clusters, columns], under sign patterns; and whether all patterns were tried."""
+    clusters = len(sums)
+    if clusters <= EXACT_CLUSTERS:
+        bits = np.arange(2**clusters)[:, None] >> np.arange(clusters) & 1
+        return (1.0 - 2.0 * bits) @ sums, True
+    draws = np.random.default_rng(seed)
+    # In blocks, so that thousands of questions need megabytes, not gigabytes.
+    blocks = [draws.integers(0, 2, (1000, clusters), dtype=np.int8) @ sums for _ in range(FLIPS // 1000)]
+    return sums.sum(axis=0) - 2.0 * np.concatenate(blocks), False
+
+
+def _share_as_large(flipped: Floats, observed: float, exact: bool) -> float:
+    """p-value; the observed pattern counts among the drawn ones, so that it is never 0."""
+    # Rounding must not make a pattern equal to the observed one look smaller.
+    count = int((flipped >= observed - 1e-9 * max(1.0, abs(observed))).sum())
+    return count / len(flipped) if exact else (1 + count) / (1 + len(flipped))
