@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bakeoff.evaluation import stats
+from bakeoff.evaluation import stats, text
 from bakeoff.evaluation.costs import Cost, cost
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
@@ -124,9 +124,7 @@ class Comparison:
 
     def scored(self, systems: Sequence[str], metric: str) -> list[str]:
         """Ids of the examples on which `metric` scored every one of `systems`."""
-        return [
-            id for id in self.examples if all(self._score(system, id, metric) is not None for system in systems)
-        ]
+        return [id for id in self.examples if all(self._score(system, id, metric) is not None for system in systems)]
 
     def interval(self, system: str, metric: str, ids: Sequence[str] | None = None) -> Interval | None:
         """Mean score with its interval, over `ids` or all examples; None where there is no score."""
@@ -143,15 +141,11 @@ class Comparison:
         return Difference(b, stats.paired_difference(x, y, groups), stats.paired_p(x, y, groups, self.seed))
 
     def __str__(self) -> str:
-        from bakeoff.evaluation.text import table_text
-
-        return table_text(self)
+        return self.table_text()
 
     def table_text(self, timings: bool = True) -> str:
         """The table as text of fixed width; without `timings`, equal bytes for equal answers."""
-        from bakeoff.evaluation.text import table_text
-
-        return table_text(self, timings=timings)
+        return text.table(self, timings=timings)
 
     def to_json(self) -> dict[str, Any]:
         """Everything the table shows, for JSON."""
@@ -178,9 +172,7 @@ class Comparison:
         top, baseline = order[0], self.baseline or self.systems[0]
         to_top, to_baseline = self._differences(top), self._differences(baseline)
         best = self._best_set()
-        return tuple(
-            self._row(system, system in best, to_top.get(system), to_baseline.get(system)) for system in order
-        )
+        return tuple(self._row(system, system in best, to_top.get(system), to_baseline.get(system)) for system in order)
 
     def _row(self, system: str, best: bool, to_top: Difference | None, to_baseline: Difference | None) -> Row:
         trials = self._trials[system]

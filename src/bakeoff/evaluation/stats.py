@@ -187,6 +187,12 @@ def questions_needed(interval: Interval, bound: float = 0.0) -> int | None:
     return None if wanted > 100_000 else max(1, math.ceil(wanted - interval.n))
 
 
+def chance_above(interval: Interval, bound: float) -> float:
+    """How likely the true value is above `bound`, by the normal curve that the interval spans."""
+    middle, half = (interval.low + interval.high) / 2, (interval.high - interval.low) / 2
+    return float(norm.cdf((middle - bound) / half * Z)) if half else float(middle > bound)
+
+
 # ---------------------------------------------------------------- inside
 
 
@@ -203,7 +209,7 @@ def _cluster_sums(x: Floats, groups: Groups) -> Floats:
     if groups is None:
         return x
     places = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return np.bincount(places, weights=x)
+    return np.bincount(places, weights=x).astype(float)
 
 
 def _mean_and_error(x: Floats, groups: Groups) -> tuple[float, float, int]:

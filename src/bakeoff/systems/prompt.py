@@ -82,7 +82,7 @@ def _turns(question: str, reply: str) -> tuple[Message, Message]:
 
 
 _REFUSAL = re.compile(
-    r"\W*(i('m| am)? (sorry,? (but )?i )?(do not|don't|don’t|cannot|can't) (know|answer)|"
-    r"(the )?(passages|documents) (do|does) not)",
+    r"\W*(i\s?['’]?a?m sorry,? (but )?)?"
+    r"(i (do not|don['’]?t|cannot|can['’]?t) (know|answer)|the (passages?|documents?) (do|does) ?n[o'’]t)",
     re.IGNORECASE,
 )

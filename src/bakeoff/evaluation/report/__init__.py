@@ -1,0 +1,68 @@
+"""The report of a comparison: one page of HTML that needs no network, Markdown for a pull request, and JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.recommend import Recommendation
+from bakeoff.evaluation.report import plots
+from bakeoff.evaluation.report.markdown import markdown
+from bakeoff.evaluation.report.page import Page, page
+from bakeoff.files import write_atomically
+
+
+def write(comparison: Comparison, recommendation: Recommendation, folder: Path) -> dict[str, Path]:
+    """Write `report.html`, `report.md` and `report.json` into `folder`; equal inputs give equal bytes."""
+    shown = page(comparison, recommendation)
+    everything = {**comparison.to_json(), "recommendation": asdict(recommendation)}
+    texts = {
+        "html": html(shown),
+        "md": markdown(shown),
+        "json": json.dumps(everything, indent=2, allow_nan=False) + "\n",
+    }
+    paths = {suffix: folder / f"report.{suffix}" for suffix in texts}
+    for suffix, text in texts.items():
+        # Half an emoji, which JSON can smuggle into a name, has no UTF-8: it becomes a question mark.
+        write_atomically(paths[suffix], text.encode(errors="replace"))
+    return paths
+
+
+def html(shown: Page) -> str:
+    """The page with style, script and data inside; the policy in its head lets nothing else run or load."""
+    environment = Environment(loader=PackageLoader(__name__, ""), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"at": _share, "x": plots.x_of, "y": plots.y_of, "quote": _quote}
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    style, script = ((files(__name__) / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    return environment.get_template("report.html.j2").render(
+        page=shown,
+        width=plots.WIDTH,
+        height=plots.HEIGHT,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def _share(position: float) -> str:
+    """A coordinate that grows with the picture."""
+    return f"{100 * position:.2f}%"
+
+
+def _quote(text: str) -> str:
+    """As a value in an address."""
+    return quote(text, safe="", errors="replace")
+
+
+def _hash(text: str) -> str:
+    """As a content security policy wants it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.report import numbers
 from bakeoff.types import Chunk, Evidence, Example, Trial
-
-if TYPE_CHECKING:
-    from bakeoff.evaluation.compare import Comparison
 
 Passages = Mapping[str, tuple[int, Chunk]]
 """Chunk id -> (position in the list of passages, chunk)."""
 
 
-def explorer(comparison: Comparison, pair: tuple[str, str]) -> dict[str, Any]:
-    """Systems, passages and questions; `pair` are the two systems held against each other at first."""
+def explorer(comparison: Comparison, systems: Sequence[str], pair: tuple[str, str]) -> dict[str, Any]:
+    """Systems in the order given, passages and questions; `pair` are held against each other at first."""
     passages: dict[str, tuple[int, Chunk]] = {}
     for trial in comparison.trials:
         for hit in trial.answer.hits:
@@ -25,11 +23,11 @@ def explorer(comparison: Comparison, pair: tuple[str, str]) -> dict[str, Any]:
     trials = {(trial.example_id, trial.system): trial for trial in comparison.trials}
     questions = []
     for example in comparison.examples.values():
-        asked = [trials.get((example.id, system)) for system in comparison.systems]
+        asked = [trials.get((example.id, system)) for system in systems]
         answers = [_answer(comparison, trial, passages) if trial else None for trial in asked]
         questions.append({**_question(example, asked, passages), "answers": answers})
     return {
-        "systems": list(comparison.systems),
+        "systems": list(systems),
         "pair": pair,
         "kinds": sorted({example.kind for example in comparison.examples.values() if example.kind}),
         "questions": questions,
@@ -62,7 +60,11 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[st
         "text": answer.text,
         "error": trial.error,
         "outcome": answer.outcome,
-        "scores": [f"{metric} {numbers.percent(scores.get(metric))}" for metric in comparison.metrics],
+        "scores": [
+            f"{metric} {numbers.percent(score)}"
+            for metric in comparison.metrics
+            if (score := scores.get(metric)) is not None
+        ],
         "seconds": numbers.seconds(trial.seconds),
         "tokens": f"{answer.usage.fresh + answer.usage.cached:,} + {answer.usage.output:,} tokens",
         "citations": [

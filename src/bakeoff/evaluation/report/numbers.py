@@ -34,3 +34,8 @@ def count(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def p_value(p: float) -> str:
+    """0.0312 -> `0.031`; `< 0.001` below that."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

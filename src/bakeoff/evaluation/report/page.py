@@ -1,26 +1,24 @@
-"""What the page says, from top to bottom, ready to be set; the template adds only form."""
+"""What the report says, from top to bottom, in words and positions; the templates add only form."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bakeoff.evaluation.comparison import RIGHT, Comparison, Row
+from bakeoff.evaluation.costs import CACHED, OUTPUT
+from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.report.explorer import explorer
 from bakeoff.evaluation.report.plots import Axis, Scatter, quality_axis, scatter
-from bakeoff.evaluation.report.scorecard import Cell, Column, cells, columns, interval
+from bakeoff.evaluation.report.scorecard import Cell, Column, cells, columns, difference, interval
+from bakeoff.evaluation.stats import Interval
+from bakeoff.types import Trial
 
-if TYPE_CHECKING:
-    from bakeoff.evaluation.compare import Comparison, Row
-    from bakeoff.evaluation.recommend import Recommendation
-
-MEANINGS = {
-    "CLEAR": (3, "the data settle it"),
-    "LEAN": (2, "more likely than not; more questions would firm it up"),
-    "UNDECIDED": (1, "the data do not settle it"),
-}
-"""Confidence -> (marks of the meter, words)."""
+SURENESS = {"UNDECIDED": 1, "LEAN": 2, "CLEAR": 3}
+"""Marks of the confidence meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +26,15 @@ class Line:
     """A system."""
 
     name: str
-    tag: str
-    """What stands beside its name: `recommended` or `baseline`."""
+    tags: list[str]
+    """What stands beside its name: `recommended`, `baseline`."""
     in_best_set: bool
     at: tuple[float, float, float] | None
-    """Positions of estimate, low and high on the quality axis, from 0 to 1."""
+    """Positions of estimate, low and high on the quality axis, from 0 to 1; None where nothing was scored."""
     quality: Cell
     difference: Cell
     cells: list[Cell]
-    """In the order of the scorecard's columns."""
+    """In the order of the page's columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +53,158 @@ class Page:
     verdict: str
     confidence: str
     sureness: int
-    """Marks of the confidence meter, 1 to 3."""
     meaning: str
-    reasons: Sequence[str]
-    flips: Sequence[str]
+    reasons: tuple[str, ...]
+    flips: tuple[str, ...]
     scope: str
     """What was asked, in a few words."""
     primary: str
     baseline: str
-    lines: list[Line]
-    axis: Axis
     baseline_at: float | None
+    lines: list[Line]
+    """Best first."""
+    axis: Axis
     scatter: Scatter
+    legend: str
+    """How to read the scorecard."""
+    groups: list[tuple[str, int]]
+    """Heading and width of each group of columns."""
     columns: list[Column]
     slices: list[Slice]
+    failures: tuple[str, ...]
     provenance: list[tuple[str, str]]
     explorer: dict[str, Any]
+
+
+def page(comparison: Comparison, recommendation: Recommendation) -> Page:
+    """Everything that is shown, in the order in which it is shown."""
+    rows = comparison.table()
+    primary, baseline = comparison.primary, comparison.baseline or comparison.systems[0]
+    scored = {row.system: score for row in rows if (score := row.metrics[primary])}
+    axis = quality_axis(value for score in scored.values() for value in (score.low, score.high))
+    heads = columns(comparison)
+    return Page(
+        verdict=_verdict(recommendation),
+        confidence=recommendation.confidence,
+        sureness=SURENESS[recommendation.confidence],
+        meaning=_meaning(recommendation),
+        reasons=tuple(recommendation.reasons),
+        flips=tuple(recommendation.flips_if),
+        scope=_scope(comparison),
+        primary=primary,
+        baseline=baseline,
+        baseline_at=axis.at(scored[baseline].estimate) if baseline in scored else None,
+        lines=list(_lines(comparison, rows, recommendation.system, baseline, axis)),
+        axis=axis,
+        scatter=scatter(
+            [
+                (row.system, row.p50.estimate, score.estimate, score.low, score.high)
+                for row in rows
+                if (score := scored.get(row.system))
+            ]
+        ),
+        legend=_legend(comparison),
+        groups=_groups(heads),
+        columns=heads,
+        slices=_slices(comparison, rows),
+        failures=comparison.failures,
+        provenance=_provenance(comparison),
+        explorer=explorer(comparison, *_columns_of_answers(rows, recommendation.system, baseline)),
+    )
+
+
+def _verdict(recommendation: Recommendation) -> str:
+    if recommendation.system is None:
+        return "Undecided: these questions do not settle it."
+    words = {"CLEAR": "Ship {}.", "LEAN": "Lean towards {}.", "UNDECIDED": "Undecided; {} for the time being."}
+    return words[recommendation.confidence].format(recommendation.system)
+
+
+def _meaning(recommendation: Recommendation) -> str:
+    if recommendation.confidence == "CLEAR":
+        return "the data settle it"
+    if recommendation.more_questions:
+        return f"about {recommendation.more_questions:,} more questions would settle it"
+    return "the data do not settle it"
+
+
+def _scope(comparison: Comparison) -> str:
+    groups = {example.group for example in comparison.examples.values() if example.group}
+    clusters = f" in {len(groups)} groups" if groups else ""
+    return f"{len(comparison.examples)} questions{clusters}, {len(comparison.systems)} systems"
+
+
+def _lines(
+    comparison: Comparison, rows: list[Row], recommended: str | None, baseline: str, axis: Axis
+) -> Iterator[Line]:
+    trials: dict[str, list[Trial]] = defaultdict(list)
+    for trial in comparison.trials:
+        trials[trial.system].append(trial)
+    for row in rows:
+        score = row.metrics[comparison.primary]
+        yield Line(
+            name=row.system,
+            tags=[tag for tag, name in (("recommended", recommended), ("baseline", baseline)) if name == row.system],
+            in_best_set=row.in_best_set,
+            at=(axis.at(score.estimate), axis.at(score.low), axis.at(score.high)) if score else None,
+            quality=interval(score),
+            difference=Cell("baseline") if row.system == baseline else difference(row.to_baseline),
+            cells=cells(comparison, row, trials[row.system]),
+        )
+
+
+def _legend(comparison: Comparison) -> str:
+    return (
+        f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
+        f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
+        "Seconds and memory are measured; the peak is that of the process so far, systems in the order of the run."
+    )
+
+
+def _groups(heads: list[Column]) -> list[tuple[str, int]]:
+    widths: dict[str, int] = defaultdict(int)
+    for column in heads:
+        widths[column.group] += 1
+    return list(widths.items())
+
+
+def _slices(comparison: Comparison, rows: list[Row]) -> list[Slice]:
+    return [
+        Slice(
+            kind=kind,
+            n=sum(example.kind == kind for example in comparison.examples.values()),
+            cells=[_heat(scores.get(row.system)) for row in rows],
+        )
+        for kind, scores in comparison.by_kind().items()
+    ]
+
+
+def _heat(score: Interval | None) -> tuple[str, int | None]:
+    if score is None:
+        return numbers.NONE, None
+    return numbers.percent(score.estimate), min(9, int(10 * score.estimate))
+
+
+def _columns_of_answers(rows: list[Row], recommended: str | None, baseline: str) -> tuple[list[str], tuple[str, str]]:
+    """Systems, best first, and the pair to begin with: the recommended or top one against the baseline or another."""
+    systems = [row.system for row in rows]
+    first = recommended or systems[0]
+    others = [name for name in (baseline, *systems) if name != first]
+    return systems, (first, others[0] if others else first)
+
+
+def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
+    """`run.toml` and the machine, one line a fact; peak memory stands in the scorecard."""
+    facts = []
+    for key, value in (*comparison.run.items(), *comparison.machine.items()):
+        if key == "settings":
+            facts += [(f"settings of {system}", _flat(options)) for system, options in value.items() if options]
+        elif key != "peak_mb":
+            facts.append((key, _flat(value)))
+    return [("decided by", comparison.primary), *facts]
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_flat(item)}" for key, item in value.items())
+    return ", ".join(map(_flat, value)) if isinstance(value, list | tuple) else str(value)

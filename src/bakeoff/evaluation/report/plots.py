@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-WIDTH, HEIGHT = 480, 340
+WIDTH, HEIGHT = 480, 320
 """Of the scatter plot, in user units, which are pixels on a wide screen."""
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 14, 44
 """Its margins."""
 LETTER = 6.4
 """Mean width of a letter of the 12-pixel labels; wide enough for every system font tried."""
 
+Anchor = Literal["start", "end"]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -74,7 +75,7 @@ class Point:
     label: str
     label_x: float
     label_y: float
-    anchor: Literal["start", "end", "middle"]
+    anchor: Anchor
     leader: bool
     """Whether the label stands so far off that a line must join it to its dot."""
 
@@ -140,21 +141,19 @@ def _steps(corners: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in path)
 
 
-def _place(
-    x: float, y: float, width: float, taken: list[Box]
-) -> tuple[float, float, Literal["start", "end", "middle"], bool]:
-    """Where the label of the dot at (x, y) overlaps least; its box joins `taken`."""
-    candidates: list[tuple[float, Box, float, float, Literal["start", "end", "middle"], bool]] = []
+def _place(x: float, y: float, width: float, taken: list[Box]) -> tuple[float, float, Anchor, bool]:
+    """Where the label of the dot at (x, y) overlaps least, as in the last fields of `Point`; its box joins `taken`."""
+    sides: tuple[tuple[Anchor, float, float], ...] = (("start", x + 10, x + 10), ("end", x - 10 - width, x - 10))
+    candidates = []
     for rank, offset in enumerate((0, -14, 14, -28, 28, -44, 44, -60, 60)):
-        far = abs(offset) > 14
-        for anchor, left in (("start", x + 10), ("end", x - 10 - width)):
+        for anchor, left, edge in sides:
             box = (left, y + offset - 8, left + width, y + offset + 8)
             cost = 0.5 * rank + sum(_overlap(box, other) for other in taken) + 100 * _outside(box)
-            edge = left if anchor == "start" else left + width
-            candidates.append((cost, box, edge, y + offset + 4, anchor, far))  # type: ignore[arg-type]
-    _, box, label_x, label_y, anchor_, leader = min(candidates, key=lambda candidate: candidate[0])
+            place = (round(edge, 1), round(y + offset + 4, 1), anchor, abs(offset) > 14)
+            candidates.append((cost, box, place))
+    _, box, place = min(candidates, key=lambda candidate: candidate[0])
     taken.append(box)
-    return round(label_x, 1), round(label_y, 1), anchor_, leader
+    return place
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("explorer");
 const SIGNS = { right: "✓ right", wrong: "✗ wrong", error: "! failed", unscored: "– not scored" };
 const SHOWS = { all: "All", wrong: "All wrong", differ: "Systems differ" };
-const CELLS = { "11": "✓ ✓", "10": "✓ ✗", "01": "✗ ✓", "00": "✗ ✗" };
+const CELLS = ["11", "10", "01", "00"]; // first and second system of the pair, 1 for right
 const PAGE = 20;
 let state, shown;
 
@@ -29,7 +29,7 @@ function read() {
     show: known("show", Object.keys(SHOWS), "all"),
     a: known("a", data.systems, data.pair[0]),
     b: known("b", data.systems, data.pair[1]),
-    cell: known("cell", Object.keys(CELLS), ""),
+    cell: known("cell", CELLS, ""),
   };
 }
 
@@ -61,8 +61,11 @@ function matches(question) {
   const rights = scored(question).filter((answer) => answer.verdict === "right").length;
   if (state.show === "wrong" && (rights || !scored(question).length)) return false;
   if (state.show === "differ" && (rights === 0 || rights === scored(question).length)) return false;
-  return !state.q || question.haystack.includes(state.q.toLowerCase());
+  if (ids.has(state.q)) return question.id === state.q;
+  return question.haystack.includes(state.q.toLowerCase());
 }
+
+const ids = new Set(data.questions.map((question) => question.id));
 
 for (const question of data.questions) {
   const texts = question.answers.map((answer) => (answer ? answer.text : ""));
@@ -92,16 +95,17 @@ function citation(cite) {
 
 function card(name, answer, question) {
   if (!answer) return h("div", { class: "answer" }, h("header", {}, h("b", {}, name)), "not asked");
-  const facts = [...answer.scores, answer.outcome === "answered" ? "" : answer.outcome, answer.seconds, answer.tokens];
+  const facts = (...parts) => h("div", { class: "facts" }, parts.filter(Boolean).join(" · "));
   const found = answer.passages.filter(([chunk]) => question.marks[chunk]).length;
   const held = question.evidence ? `, ${found ? "evidence among them" : "evidence missing"}` : "";
-  const passages = h("details", {}, h("summary", {}, `${answer.passages.length} passages${held}`));
+  const passages = h("details", {}, h("summary", {}, `${answer.passages.length} passage${answer.passages.length === 1 ? "" : "s"}${held}`));
   passages.addEventListener("toggle", () => passages.append(...answer.passages.map((one) => passage(one, question.marks))),
     { once: true });
   return h("div", { class: "answer " + answer.verdict },
     h("header", {}, h("b", {}, name), h("span", { class: "sign" }, SIGNS[answer.verdict])),
     h("p", { class: answer.text ? "said" : "said empty" }, answer.error || answer.text || "no text"),
-    h("div", { class: "facts" }, facts.filter(Boolean).join(" · ")),
+    facts(answer.outcome === "answered" ? "" : answer.outcome, ...answer.scores),
+    facts(answer.seconds, answer.tokens),
     answer.citations.length ? h("ul", { class: "cites" }, ...answer.citations.map(citation)) : "",
     answer.passages.length ? passages : "");
 }
@@ -135,14 +139,17 @@ const field = (title, ...children) => h("fieldset", {}, h("legend", {}, title), 
 function controls(counts) {
   const kinds = field("Kind", choose("Kind of question", "kind", data.kinds, "every kind"));
   const shows = Object.entries(SHOWS).map(([show, label]) => press(label, state.show === show, { show }, label));
-  const cells = Object.entries(CELLS).map(([cell, signs]) => {
-    const words = signs.replaceAll("✓", "right").replaceAll("✗", "wrong").split(" ");
+  const button = (cell) => {
+    const words = [...cell].map((right) => (right === "1" ? "right" : "wrong"));
     const label = `${state.a} ${words[0]}, ${state.b} ${words[1]}: ${counts[cell]} questions`;
-    return press(label, state.cell === cell, { cell: state.cell === cell ? "" : cell }, h("b", {}, String(counts[cell])), h("span", {}, signs));
-  });
+    return press(label, state.cell === cell, { cell: state.cell === cell ? "" : cell }, String(counts[cell]));
+  };
+  const head = (name, sign) => h("span", { title: name }, `${sign} ${name}`);
+  const square = h("div", { class: "square" }, h("span", {}), head(state.b, "✓"), head(state.b, "✗"),
+    head(state.a, "✓"), button("11"), button("10"), head(state.a, "✗"), button("01"), button("00"));
   const pair = h("div", { class: "pair" }, choose("First system", "a", data.systems), "against", choose("Second system", "b", data.systems));
   return [data.kinds.length > 1 ? kinds : "", field("Show", h("div", { class: "segments" }, ...shows)),
-    data.systems.length > 1 ? field("Two systems, right or wrong", pair, h("div", { class: "square" }, ...cells)) : ""];
+    data.systems.length > 1 ? field("Two systems, right or wrong", pair, square) : ""];
 }
 
 function render() {

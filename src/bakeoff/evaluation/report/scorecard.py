@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bakeoff.evaluation.comparison import Comparison, Difference, Row
 from bakeoff.evaluation.report import numbers
+from bakeoff.evaluation.stats import Interval
 from bakeoff.types import Trial
-
-if TYPE_CHECKING:
-    from bakeoff.evaluation.compare import Comparison, Row
-    from bakeoff.evaluation.stats import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +17,6 @@ class Column:
 
     group: str
     title: str
-    unit: str = ""
     first: bool = False
     """Whether it opens its group."""
 
@@ -37,64 +33,74 @@ class Cell:
         return f"{self.text} {self.detail}".strip()
 
 
-def interval(value: Interval | None, sign: bool = False) -> Cell:
+def interval(value: Interval | None) -> Cell:
     """`71.2 [63.0, 78.2]`."""
     if value is None:
         return Cell(numbers.NONE)
-    return Cell(numbers.percent(value.estimate, sign), numbers.span(value.low, value.high, sign))
+    return Cell(numbers.percent(value.estimate), numbers.span(value.low, value.high))
+
+
+def difference(value: Difference | None) -> Cell:
+    """`+12.0 [+3.1, +20.9]`."""
+    if value is None:
+        return Cell(numbers.NONE)
+    ends = numbers.span(value.interval.low, value.interval.high, sign=True)
+    return Cell(numbers.percent(value.interval.estimate, sign=True), f"{ends} p {numbers.p_value(value.p)}")
 
 
 def columns(comparison: Comparison) -> list[Column]:
-    """What the scorecard tells of each system."""
+    """What the scorecard tells of each system; the share of right answers only where it is not the score itself."""
+    first, *others = comparison.metrics
     return [
-        Column("Quality", "right", "% [95%]", first=True),
-        *(Column("Quality", metric, "mean [95%]") for metric in comparison.metrics),
-        Column("Behaviour", "rightly declined", "of unanswerable", first=True),
-        Column("Behaviour", "wrongly declined", "of answerable"),
-        Column("Behaviour", "failed", "of all"),
-        Column("Behaviour", "cited", "% of answers"),
+        Column("Quality", first, first=True),
+        *(Column("Quality", metric) for metric in others),
+        *([Column("Quality", "right")] if _graded(comparison) else []),
+        Column("Declined", "rightly", first=True),
+        Column("Declined", "wrongly"),
+        Column("Answers", "failed", first=True),
+        Column("Answers", "cited"),
         Column("Latency", "p50", first=True),
         Column("Latency", "p95"),
-        Column("Cost per question", "prompt", "tokens", first=True),
-        Column("Cost per question", "output", "tokens"),
-        Column("Cost per question", "together", "prompt-token equivalents"),
-        Column("Cost per question", "memory", "peak"),
+        Column("Per question", "tokens in + out", first=True),
+        Column("Per question", "cost"),
+        Column("Memory", "peak", first=True),
     ]
 
 
-def cells(comparison: Comparison, row: Row) -> list[Cell]:
+def cells(comparison: Comparison, row: Row, trials: Sequence[Trial]) -> list[Cell]:
     """The figures of one system, in the order of `columns`."""
-    trials = [trial for trial in comparison.trials if trial.system == row.system]
+    counts, peak = row.abstentions, comparison.machine.get("peak_mb", {}).get(row.system)
+    unanswerable = counts.correct_refusal + counts.should_have_refused
+    answerable = counts.right + counts.wrong + counts.wrong_refusal
     return [
-        interval(row.accuracy),
         *(interval(row.metrics[metric]) for metric in comparison.metrics),
-        *_declined(comparison, trials),
-        Cell(f"{row.errors}", bad=row.errors > 0),
+        *([interval(row.right)] if _graded(comparison) else []),
+        _part(counts.correct_refusal, unanswerable),
+        _part(counts.wrong_refusal, answerable),
+        Cell(f"{row.errors} of {row.n}", bad=row.errors > 0),
         _cited(trials),
-        Cell(numbers.seconds(row.p50)),
-        Cell(numbers.seconds(row.p95)),
-        Cell(numbers.count(row.prompt_tokens)),
-        Cell(numbers.count(row.output_tokens)),
-        Cell(numbers.count(row.cost)),
-        Cell(numbers.NONE),
+        Cell(numbers.seconds(row.p50.estimate)),
+        Cell(numbers.seconds(row.p95.estimate)),
+        Cell(f"{numbers.count(row.cost.fresh + row.cost.cached)} + {numbers.count(row.cost.output)}"),
+        Cell(numbers.count(row.cost.computed)),
+        Cell(numbers.NONE if peak is None else f"{peak:,.0f} MB"),
     ]
 
 
-def _declined(comparison: Comparison, trials: Sequence[Trial]) -> tuple[Cell, Cell]:
-    """Right refusals of the unanswerable questions, and wrong ones of the answerable."""
-    counts = []
-    for answerable in (False, True):
-        asked = [trial for trial in trials if comparison.examples[trial.example_id].answerable is answerable]
-        declined = sum(trial.answer.outcome == "abstained" for trial in asked)
-        counts.append(Cell(f"{declined} of {len(asked)}") if asked else Cell(numbers.NONE))
-    return counts[0], counts[1]
+def _graded(comparison: Comparison) -> bool:
+    """Whether the deciding metric gives more than 0 and 1, so that its mean is not the share of right answers."""
+    return any(scores.get(comparison.primary) not in (None, 0, 1) for scores in comparison.scores.values())
+
+
+def _part(part: int, whole: int) -> Cell:
+    return Cell(f"{part} of {whole}" if whole else numbers.NONE)
 
 
 def _cited(trials: Sequence[Trial]) -> Cell:
-    """Share of given answers with a citation; `-` for a system that never shows passages."""
-    if not any(trial.answer.hits for trial in trials):
-        return Cell(numbers.NONE)
+    """Share of given answers with a citation, and the marks that pointed nowhere; `-` for systems without passages."""
     given = [trial for trial in trials if trial.answer.outcome in ("answered", "fallback")]
+    if not given or not any(trial.answer.hits for trial in trials):
+        return Cell(numbers.NONE)
     removed = sum(trial.answer.removed_citations for trial in trials)
-    share = sum(bool(trial.answer.citations) for trial in given) / len(given) if given else None
-    return Cell(numbers.percent(share), f"{removed} false marks" if removed else "", bad=False)
+    share = sum(bool(trial.answer.citations) for trial in given) / len(given)
+    return Cell(numbers.percent(share), f"{removed} false marks" if removed else "")

@@ -1,0 +1,54 @@
+# Two commands do all the set-up on a fresh machine with Python 3.11: `make demo` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+# A CPU build where the package index offers one; set TORCH to the build for your GPU.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+DEMO ?= demo
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint unit test-slow docs bench-road bench-embedding clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+demo: .venv/ready  ## The whole road on a fictional company: index, tune, compare, recommend
+	@test -f $(DEMO)/bakeoff.toml || $(BIN)/bakeoff init $(DEMO) --demo
+	$(BIN)/bakeoff compare -C $(DEMO)
+
+test: lint unit  ## Lint, types, layers, tests, coverage
+
+lint: .venv/ready
+	$(BIN)/ruff check src tests benchmarks demo_build
+	$(BIN)/ruff format --check src tests benchmarks demo_build
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/ready
+	$(BIN)/pytest -m "not slow" --cov --cov-report=term:skip-covered
+
+test-slow: .venv/ready  ## The checks that need minutes: kill tests at length, the whole demo
+	$(BIN)/pytest -m slow
+
+docs: .venv/ready  ## Write the generated parts of the documentation again
+	$(BIN)/python docs/generate.py
+
+bench-road: .venv/ready  ## The road on XQuAD: DATA=folder with xquad/xquad.en.json
+	$(BIN)/python benchmarks/road.py --data $(DATA)
+
+bench-embedding: .venv/ready  ## Embedders on this CPU, side by side: DATA=folder
+	$(BIN)/python benchmarks/embedding.py --data $(DATA)
+
+clean:  ## Remove the environment and the demo project
+	rm -rf .venv $(DEMO)
+
+# torch goes first: by itself a dependency on it would pull gigabytes of CUDA.
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs Python 3.11 or newer; set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --editable ".[tune,openai]" --group dev
+	$(BIN)/python -m bakeoff.models.weights
+	@touch $@

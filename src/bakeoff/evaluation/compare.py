@@ -1,0 +1,211 @@
+"""Ask every system every question, score the answers, compare: `collect`, `score`, `load`.
+
+A run folder holds `run.toml` (what was asked of whom), `examples.jsonl`, `trials.jsonl` (one line an answer,
+appended as it comes), `scores.jsonl` and `machine.json`. Scores can be made again without a model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bakeoff import plugins
+from bakeoff.errors import ConfigError, DataError, UnknownNameError
+from bakeoff.evaluation import folder, records
+from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
+from bakeoff.evaluation.stats import Interval
+from bakeoff.files import write_atomically
+from bakeoff.types import Answer, Example, System, Trial
+
+__all__ = [
+    "Abstentions",
+    "Comparison",
+    "Difference",
+    "Interval",
+    "Row",
+    "Verdict",
+    "collect",
+    "compare",
+    "examples_of",
+    "load",
+    "score",
+]
+
+METRICS = ("recall", "exact", "f1", "support")
+Progress = Callable[[int, int, str], None]
+"""Called with the answers done, their total, and the system that is asked."""
+
+
+def compare(
+    systems: Sequence[System],
+    examples: Sequence[Example],
+    metrics: Sequence[str] = METRICS,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    baseline: str = "",
+    settings: folder.Settings | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Ask `systems` the `examples`, score by `metrics` (the first decides), and compare; resumes what stands in `out`.
+
+    `baseline` names the system the others are held against, by default the first. `fresh` discards earlier answers.
+    """
+    for metric in metrics:
+        plugins.module("metrics", metric)
+    collect(
+        systems, examples, Path(out), seed=seed, baseline=baseline, settings=settings, fresh=fresh, progress=progress
+    )
+    score(Path(out), examples, metrics)
+    return load(Path(out))
+
+
+# ---------------------------------------------------------------- the three steps
+
+
+def collect(
+    systems: Sequence[System],
+    examples: Sequence[Example],
+    out: Path,
+    *,
+    seed: int = 0,
+    baseline: str = "",
+    settings: folder.Settings | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Ask what has not been asked yet, system by system, so that models stay warm.
+
+    Raises `ConfigError` when `out` holds answers to other questions or of systems with other settings, and
+    `StoreError` when the disk is full or another process works in `out`; the answers so far are kept.
+    """
+    _check(systems, examples, baseline)
+    with folder.locked(out):
+        if fresh:
+            for name in ("trials.jsonl", "scores.jsonl", "run.toml", "examples.jsonl", "machine.json"):
+                (out / name).unlink(missing_ok=True)
+        folder.write_run(out, [system.name for system in systems], examples, settings or {}, seed, baseline)
+        asked = {(row["system"], row["example_id"]) for row in records.read(out / "trials.jsonl")}
+        done, total = 0, len(systems) * len(examples)
+        with folder.appending(out / "trials.jsonl") as file:
+            for system in systems:
+                for example in examples:
+                    if (system.name, example.id) not in asked:
+                        folder.append(file, records.line(_ask(system, example)))
+                    done += 1
+                    if progress:
+                        progress(done, total, system.name)
+                folder.note_machine(out, system.name)
+
+
+def score(out: Path, examples: Sequence[Example], metrics: Sequence[str] = METRICS) -> None:
+    """Score the answers in `out` by `metrics` against `examples`, anew; no model is loaded.
+
+    A line of `scores.jsonl` holds the value and its status: ok, not_applicable (nothing to score), or error (the
+    metric raised). A system that raised is scored 0 wherever an empty answer could be scored at all.
+    """
+    known = {example.id: example for example in examples}
+    loaded = [plugins.module("metrics", metric) for metric in metrics]
+    rows = []
+    for row in records.read(out / "trials.jsonl"):
+        trial = records.trial(row)
+        for name, module in zip(metrics, loaded, strict=True):
+            rows.append(
+                {
+                    "system": trial.system,
+                    "example_id": trial.example_id,
+                    "metric": getattr(module, "NAME", name),
+                    "version": getattr(module, "VERSION", 1),
+                    **_value(module.score, known[trial.example_id], trial),
+                }
+            )
+    with folder.locked(out):
+        write_atomically(out / "scores.jsonl", records.lines(rows))
+
+
+def load(out: Path) -> Comparison:
+    """Read a scored run folder; raises `DataError` where there is none."""
+    if not (out / "run.toml").is_file() or not (out / "scores.jsonl").is_file():
+        raise DataError(f"{out} holds no scored run; run `bakeoff compare` first")
+    run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
+    trials = [records.trial(row) for row in records.read(out / "trials.jsonl")]
+    systems = [name for name in run["systems"] if any(trial.system == name for trial in trials)]
+    if not systems:
+        raise DataError(f"{out} holds no answers yet; run `bakeoff compare` first")
+    rows = [row for row in records.read(out / "scores.jsonl") if row["system"] in systems]
+    scores: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in rows:
+        scores.setdefault((row["system"], row["example_id"]), {})[row["metric"]] = row["value"]
+    machine = out / "machine.json"
+    return Comparison(
+        systems=tuple(systems),
+        metrics=tuple(dict.fromkeys(row["metric"] for row in rows)),
+        examples={example.id: example for example in examples_of(out)},
+        trials=tuple(trial for trial in trials if trial.system in systems),
+        scores=scores,
+        baseline=run["baseline"],
+        seed=run["seed"],
+        failures=tuple(
+            f"{row['metric']} on {row['system']}/{row['example_id']}: {row['reason']}"
+            for row in rows
+            if row["status"] == "error"
+        ),
+        run=run,
+        machine=json.loads(machine.read_text()) if machine.is_file() else {},
+    )
+
+
+def examples_of(out: Path) -> list[Example]:
+    """The examples that the systems in `out` were asked."""
+    return [records.example(row) for row in records.read(out / "examples.jsonl")]
+
+
+# ---------------------------------------------------------------- asking and scoring
+
+
+def _ask(system: System, example: Example) -> Trial:
+    start = time.perf_counter()
+    try:
+        answer, error = system.answer(example.question), ""
+    except Exception as problem:  # whatever a system raises is its wrong answer, and the others go on
+        answer, error = Answer("", "error"), f"{type(problem).__name__}: {problem}"
+    seconds = time.perf_counter() - start
+    if not isinstance(answer, Answer):
+        raise ConfigError(f"system {system.name!r} answered with {type(answer).__name__}; return a bakeoff.Answer")
+    return Trial(system.name, example.id, answer, seconds, error)
+
+
+def _value(metric: Callable[[Example, Answer], float | None], example: Example, trial: Trial) -> dict[str, Any]:
+    try:
+        value = metric(example, trial.answer)
+    except Exception as problem:  # one metric's fault must not lose the other scores
+        return {"value": None, "status": "error", "reason": f"{type(problem).__name__}: {problem}"}
+    if value is None:
+        return {"value": None, "status": "not_applicable", "reason": ""}
+    if not math.isfinite(value):
+        return {"value": None, "status": "error", "reason": f"it returned {value}"}
+    return {"value": 0.0 if trial.error else float(value), "status": "ok", "reason": trial.error}
+
+
+def _check(systems: Sequence[System], examples: Sequence[Example], baseline: str) -> None:
+    names, ids = [system.name for system in systems], [example.id for example in examples]
+    if not names:
+        raise ConfigError("no systems to compare: give at least one")
+    if not ids:
+        raise DataError("no examples to ask: give at least one question")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two systems are named {_twice(names)!r}: give each its own name")
+    if len(set(ids)) < len(ids):
+        raise DataError(f"two examples have the id {_twice(ids)!r}: make ids unique")
+    if baseline and baseline not in names:
+        raise UnknownNameError("baseline", baseline, names)
+
+
+def _twice(names: Sequence[str]) -> str:
+    return next(name for i, name in enumerate(names) if name in names[:i])

@@ -1,0 +1,120 @@
+"""The run folder on disk: what was asked, one process at a time, line by line, and safe to kill."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import resource
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any
+
+from bakeoff import __version__
+from bakeoff.errors import ConfigError, StoreError
+from bakeoff.evaluation import records
+from bakeoff.files import write_atomically, write_json
+from bakeoff.types import Example
+
+Settings = Mapping[str, Mapping[str, Any]]
+"""System name -> what its answers depend on."""
+
+
+def write_run(
+    out: Path, systems: Sequence[str], examples: Sequence[Example], settings: Settings, seed: int, baseline: str
+) -> None:
+    """Write `run.toml`, unless the answers that stand in `out` were made in another way."""
+    ordered = records.lines(sorted(examples, key=attrgetter("id")))
+    asked = {
+        "bakeoff": __version__,
+        "python": platform.python_version(),
+        "seed": seed,
+        "baseline": baseline or systems[0],
+        "examples": hashlib.sha256(ordered.encode()).hexdigest(),
+        "systems": list(systems),
+        "settings": {name: settings.get(name, {}) for name in systems},
+    }
+    run = tomllib.loads(_toml(asked))
+    path = out / "run.toml"
+    if path.is_file():
+        before = tomllib.loads(path.read_text(encoding="utf-8"))
+        cure = "choose another folder with --run, or discard its answers with --fresh"
+        for what in ("bakeoff", "examples"):
+            if before[what] != run[what]:
+                label = "the examples" if what == "examples" else "the version of bakeoff"
+                raise ConfigError(f"{out} holds answers from before {label} changed; {cure}")
+        for name in systems:
+            if before["settings"].get(name, run["settings"][name]) != run["settings"][name]:
+                raise ConfigError(f"{out} holds answers of {name!r} with other settings; {cure}")
+        # Systems that are not compared now may be again: their answers stay, and so must their settings.
+        run["settings"] = {**before["settings"], **run["settings"]}
+    write_atomically(out / "examples.jsonl", records.lines(examples))
+    write_atomically(path, _toml(run))
+
+
+def _toml(run: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in run.items())
+
+
+def _toml_value(value: Any) -> str:
+    """JSON is TOML, except for tables; what neither knows is written as text."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))} = {_toml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with the process, however it ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("a")
+    except OSError as error:
+        raise StoreError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"another bakeoff works in {out}; wait for it, or choose another --run") from error
+        yield
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[IO[bytes]]:
+    """Open for appending, after a line that a kill or a full disk cut short has been taken away."""
+    with path.open("ab", buffering=0) as file:
+        whole = path.read_bytes().rfind(b"\n") + 1
+        file.truncate(whole)
+        yield file
+
+
+def append(file: IO[bytes], line: str) -> None:
+    """Write a line and sync it to disk."""
+    rest = line.encode()
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError as error:
+        cure = "free some space and run the same command to go on; the answers so far are kept"
+        raise StoreError(f"cannot write {file.name}: {error.strerror}; {cure}") from error
+
+
+def note_machine(out: Path, system: str) -> None:
+    """Record the peak memory of the process after `system`; it includes what earlier systems of the run took."""
+    path = out / "machine.json"
+    machine = json.loads(path.read_text()) if path.is_file() else {"peak_mb": {}}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    machine |= {"platform": platform.platform(), "cpus": os.cpu_count()}
+    machine["peak_mb"][system] = round(peak, 1)
+    write_json(path, machine)

@@ -1,0 +1,196 @@
+"""Which system to ship: the cheapest that is as good as the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bakeoff.evaluation import stats
+from bakeoff.evaluation.comparison import Comparison, Row
+from bakeoff.evaluation.stats import Interval
+
+Confidence = Literal["CLEAR", "LEAN", "UNDECIDED"]
+
+DOUBT = 0.25
+"""A rival that should be chosen with a higher chance than this makes the choice undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A choice with its reasons; `str()` is one paragraph."""
+
+    system: str | None
+    """None when it is undecided."""
+    confidence: Confidence
+    reasons: tuple[str, ...]
+    """Quality, cost and speed."""
+    flips_if: tuple[str, ...]
+    """What would change the choice."""
+    more_questions: int | None
+    """How many more would settle it, with two digits; 0 when it is settled, None when no number is likely to."""
+    between: tuple[str, ...] = ()
+    """The choice and its strongest rival, unless it is CLEAR."""
+
+    def __str__(self) -> str:
+        names = " and ".join(self.between)
+        head = {
+            "CLEAR": f"Ship {self.system}",
+            "LEAN": f"Lean towards {self.system}, {self._open()} between {names}",
+            "UNDECIDED": f"Undecided between {names}, {self._open()}" if names else "Undecided",
+        }[self.confidence]
+        flips = f" Flips if {'; or '.join(self.flips_if)}." if self.flips_if else ""
+        return f"{head}: {'; '.join(self.reasons)}.{flips}"
+
+    def _open(self) -> str:
+        if self.more_questions is None:
+            return "more questions like these are unlikely to settle it"
+        return f"about {self.more_questions:,} more questions would settle it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """A system that was not picked, and whether that is settled."""
+
+    system: str
+    settled: bool
+    chance: float
+    """That the true difference would have made it the choice."""
+    more_questions: int | None
+
+
+def recommend(comparison: Comparison, *, delta: float = 0.03, max_p95_seconds: float | None = None) -> Recommendation:
+    """The cheapest system inside the limit that is non-inferior to the top by the first metric.
+
+    Non-inferior: the lower end of its paired 95% interval against the top lies above -`delta`. Costs within a tenth
+    count as equal, and then the better score decides. The confidence is about every other system inside the limit:
+
+    CLEAR       the choice is non-inferior to each that costs as much or more, and significantly better (5%, Holm)
+                than each that is cheaper
+    LEAN        that is open for some, but for none is the chance above 1 in 4 that it should have been chosen: that a
+                cheaper one is truly within `delta` of the choice, or another better by more than `delta`
+    UNDECIDED   for some it is; no system is named
+    """
+    rows = [row for row in comparison.table() if row.metrics[comparison.primary]]
+    inside = [row for row in rows if max_p95_seconds is None or row.p95.estimate <= max_p95_seconds]
+    if not inside:
+        reason = f"no system answers within {max_p95_seconds} s at p95" if rows else "no answer could be scored"
+        return Recommendation(None, "UNDECIDED", (reason,), (), None)
+    pick = _pick(comparison, inside, delta)
+    rivals = _rivals(comparison, pick, inside, delta)
+    unsettled = [rival for rival in rivals if not rival.settled]
+    reasons = (
+        _quality(comparison, pick, inside[0], delta),
+        _cost(pick, inside, rivals),
+        _speed(pick, rows, max_p95_seconds),
+    )
+    flips = tuple(_flips(comparison, pick, inside, rows))
+    if not unsettled:
+        return Recommendation(pick.system, "CLEAR", reasons, flips, 0)
+    rival = max(unsettled, key=lambda rival: rival.chance)
+    between = (pick.system, rival.system)
+    if rival.chance <= DOUBT:
+        return Recommendation(pick.system, "LEAN", reasons, flips, rival.more_questions, between)
+    return Recommendation(None, "UNDECIDED", _standings(comparison, inside, between), (), rival.more_questions, between)
+
+
+def _pick(comparison: Comparison, inside: Sequence[Row], delta: float) -> Row:
+    """The cheapest of those proven non-inferior to the top; `inside` is sorted, best first."""
+    top = inside[0]
+    proven = [row for row in inside if row is top or _gap(comparison, row, top).low > -delta]
+    cheapest = min(proven, key=lambda row: row.cost.computed)
+    return next(row for row in proven if not cheapest.cost.cheaper_than(row.cost))
+
+
+def _rivals(comparison: Comparison, pick: Row, inside: Sequence[Row], delta: float) -> list[_Rival]:
+    cheaper = [row for row in inside if row.cost.cheaper_than(pick.cost)]
+    differences = [comparison.difference(row.system, pick.system) for row in cheaper]
+    adjusted = stats.holm([difference.p if difference else 1.0 for difference in differences])
+    rivals = []
+    for row, p in zip(cheaper, adjusted, strict=True):
+        gap = _gap(comparison, row, pick)
+        ways = [stats.questions_needed(gap, -delta), stats.questions_needed(gap) if gap.estimate < 0 else None]
+        settled = p < stats.LEVEL and gap.estimate < 0
+        rivals.append(_Rival(row.system, settled, stats.chance_above(gap, -delta), _fewest(ways)))
+    for row in inside:
+        if row is not pick and row not in cheaper:
+            gap = _gap(comparison, pick, row)
+            chance = 1 - stats.chance_above(gap, -delta)
+            rivals.append(_Rival(row.system, gap.low > -delta, chance, _fewest([stats.questions_needed(gap, -delta)])))
+    return rivals
+
+
+def _gap(comparison: Comparison, a: Row, b: Row) -> Interval:
+    """Paired difference of two systems; without a common question it may be anything."""
+    difference = comparison.difference(a.system, b.system)
+    return difference.interval if difference else Interval(0.0, -1.0, 1.0, 0)
+
+
+def _fewest(ways: Sequence[int | None]) -> int | None:
+    """The smallest number, rounded to two digits."""
+    numbers = [way for way in ways if way]
+    return round(float(f"{min(numbers):.2g}")) if numbers else None
+
+
+# ---------------------------------------------------------------- words
+
+
+def _standings(comparison: Comparison, inside: Sequence[Row], between: tuple[str, str]) -> tuple[str, ...]:
+    a, b = (row for name in between for row in inside if row.system == name)
+    words = []
+    for row in (a, b):
+        score = comparison.interval(row.system, comparison.primary) or Interval(0.0, 0.0, 1.0, 0)
+        cost = f"{row.cost.computed:,.0f} prompt-token equivalents a question (computed)"
+        words.append(f"{row.system} has {comparison.primary} {_points(score)} and costs {cost}")
+    return (*words, f"{a.system} less {b.system} is {_ends(_gap(comparison, a, b))}")
+
+
+def _quality(comparison: Comparison, pick: Row, top: Row, delta: float) -> str:
+    score = comparison.interval(pick.system, comparison.primary)
+    words = f"its {comparison.primary} is {_points(score)}" if score else "not scored"
+    if pick is top:
+        return f"{words}, the highest"
+    gap = _gap(comparison, pick, top)
+    return f"{words}; to {top.system} it is {_ends(gap)}, inside the {100 * delta:g} points allowed"
+
+
+def _cost(pick: Row, inside: Sequence[Row], rivals: Sequence[_Rival]) -> str:
+    words = f"it costs {pick.cost.computed:,.0f} prompt-token equivalents a question (computed)"
+    cheaper = {row.system for row in inside if row.cost.cheaper_than(pick.cost)}
+    if not cheaper:
+        return f"{words}, and none is cheaper" if len(inside) > 1 else words
+    worse = sorted(rival.system for rival in rivals if rival.settled and rival.system in cheaper)
+    open_ = sorted(cheaper - set(worse))
+    parts = [f"{' and '.join(worse)} less, but with significantly lower scores"] if worse else []
+    parts += [f"{' and '.join(open_)} less, and not shown to be as good"] if open_ else []
+    return f"{words}; {', '.join(parts)}"
+
+
+def _speed(pick: Row, rows: Sequence[Row], limit: float | None) -> str:
+    words = f"95% of its answers came within {pick.p95.estimate:.2f} s (measured)"
+    if limit is None:
+        return words
+    slow = [row.system for row in rows if row.p95.estimate > limit]
+    return f"{words}, inside the limit of {limit:g} s" + (f", unlike {' and '.join(slow)}" if slow else "")
+
+
+def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Sequence[Row]) -> list[str]:
+    top, flips = inside[0], []
+    losses = {row.system: -100 * _gap(comparison, row, top).low for row in inside if row.cost.cheaper_than(pick.cost)}
+    if losses:
+        system = min(losses, key=lambda system: losses[system])
+        flips.append(f"a loss of up to {losses[system]:.1f} points is acceptable: then {system}")
+    if pick is not top and (loss := -100 * _gap(comparison, pick, top).low) > 0:
+        flips.append(f"less than {loss:.1f} points may be lost: then not {pick.system}")
+    flips += [
+        f"answers may take {row.p95.estimate:.2g} s: then look at {row.system}" for row in rows if row not in inside
+    ]
+    return flips
+
+
+def _points(score: Interval) -> str:
+    return f"{100 * score.estimate:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+
+
+def _ends(gap: Interval) -> str:
+    return f"{100 * gap.estimate:+.1f} points (95% interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f})"

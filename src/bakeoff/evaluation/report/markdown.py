@@ -1,0 +1,52 @@
+"""The report for a pull request: the verdict first, and no section that would be empty."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bakeoff.evaluation.report.page import Page
+
+
+def markdown(page: Page) -> str:
+    """GitHub-flavoured Markdown of a page."""
+    heads = ["system", f"{page.primary} [95%]", f"against {page.baseline}"]
+    wanted = [i for i, column in enumerate(page.columns) if column.title != page.primary]
+    table = _table(
+        [*heads, *(f"{page.columns[i].title}" for i in wanted)],
+        [
+            [
+                f"**{_plain(line.name)}**" if line.in_best_set else _plain(line.name),
+                str(line.quality),
+                str(line.difference),
+                *(str(line.cells[i]) for i in wanted),
+            ]
+            for line in page.lines
+        ],
+    )
+    slices = [[_plain(part.kind), str(part.n), *(text for text, _ in part.cells)] for part in page.slices]
+    blocks = [
+        f"**{_plain(page.verdict)}** {page.confidence}: {page.meaning}.",
+        table,
+        f"{page.scope}. Bold: the best set, which no other system is shown to beat.",
+        _list("Why", page.reasons),
+        _list("Flips if", page.flips),
+        "**By kind of question**" if slices else "",
+        _table(["kind", "n", *(line.name for line in page.lines)], slices) if slices else "",
+        _list("Could not be scored", page.failures[:5]),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _list(title: str, items: Sequence[str]) -> str:
+    return "\n".join([f"**{title}**", "", *(f"- {_plain(item)}" for item in items)]) if items else ""
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["--:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in ([_plain(head) for head in heads], rule, *rows))
+
+
+def _plain(text: str) -> str:
+    """`text` as itself: no markup of Markdown or HTML, no mention, no line break."""
+    return re.sub(r"([\\`*_\[\]<>|#@~&!])", r"\\\1", " ".join(text.split()))

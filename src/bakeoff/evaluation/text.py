@@ -1,0 +1,74 @@
+"""A comparison as plain text of fixed width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from bakeoff.evaluation.stats import Interval, detectable_difference
+
+if TYPE_CHECKING:
+    from bakeoff.evaluation.comparison import Comparison, Difference, Row
+
+
+def table(comparison: Comparison, *, timings: bool) -> str:
+    """The deciding metric first, then the others, then what could not be scored."""
+    rows = comparison.table()
+    titles = ["  system", comparison.primary, "right", f"to {rows[0].system}", "n", "errors"]
+    titles += ["cost", "p50", "p95"] if timings else []
+    blocks = ["\n".join(_columns([titles, *([*_quality(row), *(_effort(row) if timings else [])] for row in rows)]))]
+    if comparison.metrics[1:]:
+        others = [[f"  {row.system}", *(_score(row.metrics[name]) for name in comparison.metrics[1:])] for row in rows]
+        blocks.append("\n".join(_columns([["  system", *comparison.metrics[1:]], *others])))
+    blocks.append("\n".join(_notes(comparison, rows, timings)))
+    return "\n\n".join(blocks)
+
+
+def _quality(row: Row) -> list[str]:
+    star = "*" if row.in_best_set else " "
+    score = _score(next(iter(row.metrics.values())))
+    return [f"{star} {row.system}", score, _score(row.right), _difference(row.to_top), str(row.n), str(row.errors)]
+
+
+def _effort(row: Row) -> list[str]:
+    return [f"{row.cost.computed:.0f}", f"{row.p50.estimate:.2f} s", f"{row.p95.estimate:.2f} s"]
+
+
+def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterator[str]:
+    n = len(comparison.scored(comparison.systems, comparison.primary))
+    yield "scores in percent with 95% intervals; * may be the best (best set, 95%); p adjusted by Holm"
+    if n:
+        points = 100 * detectable_difference(n)
+        yield f"{n} questions scored for all systems; so many can show differences from about {points:.0f} points"
+    if timings:
+        yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output); seconds: measured"
+    if comparison.failures:
+        yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"
+
+
+def _score(interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
+    return f"{_percent(interval.estimate)} [{_percent(interval.low)}, {_percent(interval.high)}]"
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    estimate, low, high = (
+        _percent(x, "+") for x in (difference.interval.estimate, difference.interval.low, difference.interval.high)
+    )
+    return f"{estimate} [{low}, {high}] p={difference.p:.3f}"
+
+
+def _percent(share: float, sign: str = "") -> str:
+    # Adding 0.0 turns the rounded -0.0 into 0.0.
+    return f"{round(100 * share, 1) + 0.0:{sign}.1f}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """First column to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        yield "  ".join(cells).rstrip()

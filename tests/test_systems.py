@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bakeoff.models.generators.scripted import Generator
+from bakeoff.systems import RAG, Prompt
+from bakeoff.systems.prompt import ABSTENTION, final_answer, outcome
+from bakeoff.types import Chunk, Evidence, Example, Filter, Hit, Message, Question
+
+TITAN = Hit(Chunk("d#0", "d", "The Titan weighs 90 grams.", 0, 26), 2.0)
+MOUSE = Hit(Chunk("e#0", "e", "The Mouse weighs 9 kilograms.", 0, 29), 1.0)
+
+
+class Shelf:
+    """A retriever with fixed hits."""
+
+    def __init__(self, *hits: Hit) -> None:
+        self.hits = list(hits)
+
+    def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
+        return self.hits[:k]
+
+
+class Listener:
+    """Remembers what the generator was shown."""
+
+    def __init__(self, reply: str) -> None:
+        self.reply = reply
+        self.seen: list[Message] = []
+
+    def __call__(self, messages: Sequence[Message]) -> str:
+        self.seen = list(messages)
+        return self.reply
+
+
+def test_zero_shot_asks_the_bare_question() -> None:
+    listener = Listener("90 grams")
+    answer = Prompt(Generator(listener)).answer("How heavy is the Titan?")
+    assert (answer.text, answer.outcome, answer.usage.output) == ("90 grams", "answered", 2)
+    assert [m.role for m in listener.seen] == ["system", "user"]
+    assert listener.seen[-1].content == "How heavy is the Titan?"
+
+
+def test_shots_are_shown_as_earlier_turns_and_unanswerable_ones_as_refusals() -> None:
+    listener = Listener("x")
+    shots = [Example("1", "Who?", ("Ann",)), Example("2", "Why?", answerable=False)]
+    Prompt(Generator(listener), shots=shots).answer("When?")
+    assert [m.content for m in listener.seen[1:]] == ["Who?", "Ann", "Why?", ABSTENTION, "When?"]
+
+
+def test_a_conversation_comes_before_the_question() -> None:
+    listener = Listener("x")
+    Prompt(Generator(listener)).answer(Question("And now?", (Message("user", "Before?"), Message("assistant", "Yes"))))
+    assert [m.content for m in listener.seen[1:]] == ["Before?", "Yes", "And now?"]
+
+
+def test_chain_of_thought_answers_with_what_follows_the_last_answer_mark() -> None:
+    system = Prompt(Generator(lambda _: "It is light.\nAnswer: 90 grams\nBye"), reasoning=True)
+    assert system.answer("?").text == "90 grams"
+    assert final_answer("first line\nlast line") == "last line"
+    assert final_answer("") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["I don't know.", "I do not know the answer", "I’m sorry, but I don't know.", "", "The passages do not say"]
+)
+def test_refusals_are_recognised(text: str) -> None:
+    assert outcome(text) == "abstained"
+
+
+@pytest.mark.parametrize("text", ["90 grams", "Nobody knows it better than Ann", "It is unknown to science"])
+def test_answers_are_not_taken_for_refusals(text: str) -> None:
+    assert outcome(text) == "answered"
+
+
+def test_rag_shows_numbered_passages_and_returns_verified_citations() -> None:
+    listener = Listener("90 grams [1] [9]")
+    answer = RAG(Generator(listener), Shelf(TITAN, MOUSE), k=2).answer("How heavy is the Titan?")
+    assert "[1] The Titan weighs 90 grams.\n\nQuestion: How heavy is the Titan?" in listener.seen[-1].content
+    assert (answer.text, answer.removed_citations) == ("90 grams [1]", 1)
+    assert [c.quote for c in answer.citations] == ["The Titan weighs 90 grams."]
+    assert answer.hits == (TITAN, MOUSE)
+    assert set(answer.timings) == {"retrieve", "generate"}
+
+
+def test_rag_abstains_where_nothing_is_retrieved_and_asks_no_model() -> None:
+    listener = Listener("made up")
+    answer = RAG(Generator(listener), Shelf()).answer("?")
+    assert (answer.text, answer.outcome, listener.seen) == (ABSTENTION, "abstained", [])
+
+
+def test_a_refusal_goes_to_the_fallback_and_is_labelled_so() -> None:
+    fallback = Prompt(Generator(lambda _: "From memory"))
+    answer = RAG(Generator(lambda _: ABSTENTION), Shelf(TITAN), fallback=fallback).answer("?")
+    assert (answer.text, answer.outcome, answer.hits) == ("From memory", "fallback", (TITAN,))
+
+
+def test_a_lesson_is_what_the_system_will_be_asked_with_the_cited_answer_last() -> None:
+    listener = Listener("x")
+    rag = RAG(Generator(listener), Shelf(TITAN, MOUSE), k=2)
+    rag.answer("How heavy is the Mouse?")
+    example = Example("q1", "How heavy is the Mouse?", ("9 kilograms",), (Evidence("e", 4, 28),))
+    lesson = rag.lesson(example).messages
+    assert [m.role for m in lesson] == ["system", "user", "assistant"]
+    assert {m.content for m in lesson[:1]} == {listener.seen[0].content}
+    place = int(lesson[-1].content[-2])
+    assert lesson[-1].content == f"9 kilograms [{place}]"
+    assert f"[{place}] The Mouse weighs" in lesson[1].content
+
+
+def test_a_lesson_without_the_gold_passage_teaches_to_abstain() -> None:
+    rag = RAG(Generator(), Shelf(TITAN), k=1)
+    missed = Example("q", "?", ("9 kilograms",), (Evidence("e", 4, 28),))
+    assert rag.lesson(missed).messages[-1].content == ABSTENTION
+    assert rag.lesson(Example("q", "?", answerable=False)).messages[-1].content == ABSTENTION
+
+
+def test_the_gold_passage_stands_at_every_place_in_lessons() -> None:
+    rag = RAG(Generator(), Shelf(TITAN, MOUSE), k=2)
+    lessons = [rag.lesson(Example(str(n), "?", ("9",), (Evidence("e", 4, 28),))).messages[-1].content for n in range(200)]
+    assert 70 <= sum(text.endswith("[1]") for text in lessons) <= 130
