@@ -53,18 +53,23 @@ baseline = "zero-shot"
 """
 
 
+PROMPTS_CHOSEN_ON = 10
+"""The first ten articles were looked at when prompts were chosen (docs/log.md): no question of theirs is asked."""
+
+
 def write_project(data: Path, folder: Path, questions: int) -> None:
     """Paragraphs as text files and a seeded sample of `questions` questions, grouped by article."""
     articles = json.loads((data / "xquad" / "xquad.en.json").read_text(encoding="utf-8"))["data"]
     (folder / "paragraphs").mkdir(parents=True, exist_ok=True)
     rows = []
     for article_number, article in enumerate(articles):
+        asked = article_number >= PROMPTS_CHOSEN_ON
         for number, paragraph in enumerate(article["paragraphs"]):
             name = f"{article_number:02}-{number}.txt"
             text = paragraph["context"].strip()
             (folder / "paragraphs" / name).write_text(text + "\n", encoding="utf-8")
             shift = len(paragraph["context"]) - len(paragraph["context"].lstrip())
-            for entry in paragraph["qas"]:
+            for entry in paragraph["qas"] if asked else ():
                 start = entry["answers"][0]["answer_start"] - shift
                 rows.append(
                     {
@@ -81,11 +86,11 @@ def write_project(data: Path, folder: Path, questions: int) -> None:
                         "group": f"article-{article_number:02}",
                     }
                 )
-    # Every n-th question, so that all articles stay in.
-    step = max(1, len(rows) // questions)
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows[::step]]
+    # Evenly spread, so that all articles stay in.
+    taken = [rows[int(place * len(rows) / questions)] for place in range(min(questions, len(rows)))]
+    lines = [json.dumps(row, ensure_ascii=False) for row in taken]
     (folder / "questions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "bakeoff.toml").write_text(TOML.format(test=0.3, valid=0.1), encoding="utf-8")
+    (folder / "bakeoff.toml").write_text(TOML.format(test=0.32, valid=0.08), encoding="utf-8")
 
 
 def main() -> None:
@@ -93,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds xquad/xquad.en.json")
     parser.add_argument("--out", type=Path, default=Path(".bench/road"), help="the project that is made")
-    parser.add_argument("--questions", type=int, default=595, help="how many of the 1,190 questions")
+    parser.add_argument("--questions", type=int, default=520, help="about how many questions to take")
     arguments = parser.parse_args()
     if not (arguments.data / "xquad" / "xquad.en.json").is_file():
         sys.exit(f"skipped: {arguments.data}/xquad/xquad.en.json is not there; give its folder with --data")

@@ -268,10 +268,11 @@ def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
     assert all(first[suffix].read_bytes() == second[suffix].read_bytes() for suffix in first)
 
 
-def test_an_undecided_verdict_names_no_system(comparison: Comparison, tmp_path: Path) -> None:
-    undecided = Recommendation(None, "UNDECIDED", ("the best set holds 3 systems",), (), 180)
+def test_an_undecided_verdict_names_the_rivals_and_recommends_none(comparison: Comparison, tmp_path: Path) -> None:
+    undecided = Recommendation(None, "UNDECIDED", ("they cannot be told apart",), (), 180, ("lora", "rag"))
     outline = Outline(rendered(comparison, undecided, tmp_path))
-    assert "Undecided: these questions do not settle it." in outline.text
+    assert "Undecided between lora and rag." in outline.text
+    assert json.loads(outline.scripts[0])["pair"] == ["lora", "rag"]
     assert "about 180 more questions would settle it" in outline.text
     assert "recommended" not in outline.text
 

@@ -18,6 +18,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
+                # A temporary file is private; what replaces it must be readable as any other file is.
+                mask = os.umask(0)
+                os.umask(mask)
+                os.fchmod(file.fileno(), 0o666 & ~mask)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

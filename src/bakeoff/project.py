@@ -153,6 +153,7 @@ class Project:
             self.config.compare.metrics,
             out=self.folder / "runs" / run,
             seed=self.config.seed,
+            baseline=self.config.compare.baseline if self.config.compare.baseline in names else "",
             settings={name: self._settings(name) for name in names},
             fresh=fresh,
             progress=progress,
@@ -160,12 +161,12 @@ class Project:
 
     def rescore(self, run: str = "latest") -> Comparison:
         """Score the recorded answers of a run again; loads no model."""
-        from bakeoff.evaluation.compare import load, score
+        from bakeoff.evaluation.compare import examples_of, load, score
 
         folder = self.folder / "runs" / run
         if not (folder / "trials.jsonl").is_file():
             raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
-        score(folder, self.config.compare.metrics)
+        score(folder, examples_of(folder), self.config.compare.metrics)
         return load(folder)
 
     def report(self, run: str, comparison: Comparison) -> tuple[Recommendation, dict[str, Path]]:

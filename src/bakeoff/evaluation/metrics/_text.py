@@ -70,6 +70,7 @@ _ONLY_AFTER_NUMBER = frozenset(("m", "g", "l", "h", "s", "ms", "gs", "ls", "hs",
 _THINKING = re.compile(r"^.*</think>|<think>.*$", re.DOTALL)
 _MARK = re.compile(r"\s*\[\d+(?:\s*[,;–-]\s*\d+)*\]")
 _ISO_DATE = re.compile(r"\b(\d{4})-(0[1-9]|1[0-2])-([0-2]\d|3[01])\b")
+_CURRENCY_FIRST = re.compile(r"([$€£])\s?(\d+(?:\.\d+)?(?: (?:thousand|million|billion))?)")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[%$€£]")
 _CLAUSE_END = re.compile(r"[,;:!?\n]|\.(?!\d)")
 
@@ -168,6 +169,7 @@ def _plain(text: str) -> str:
     text = "".join(character for character in text if not unicodedata.combining(character))
     text = _ISO_DATE.sub(lambda date: f"{date[3]} {_MONTHS[int(date[2]) - 1]} {date[1]}", text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = _CURRENCY_FIRST.sub(r"\2 \1", text)
     text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", text)
     text = re.sub(r"n't\b", " not", text).replace("per cent", "percent")
     return re.sub(r"'s\b|(?<=\w)\.(?=\w\.)", "", text)

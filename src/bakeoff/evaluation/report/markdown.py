@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bakeoff.evaluation.report.page import Page
+from bakeoff.evaluation.report.scorecard import Column
 
 
 def markdown(page: Page) -> str:
@@ -13,7 +14,7 @@ def markdown(page: Page) -> str:
     heads = ["system", f"{page.primary} [95%]", f"against {page.baseline}"]
     wanted = [i for i, column in enumerate(page.columns) if column.title != page.primary]
     table = _table(
-        [*heads, *(f"{page.columns[i].title}" for i in wanted)],
+        [*heads, *(_title(page.columns[i]) for i in wanted)],
         [
             [
                 f"**{_plain(line.name)}**" if line.in_best_set else _plain(line.name),
@@ -36,6 +37,11 @@ def markdown(page: Page) -> str:
         _list("Could not be scored", page.failures[:5]),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _title(column: Column) -> str:
+    """With the heading of its group, which a Markdown table cannot show."""
+    return column.title if column.group == "Quality" else f"{column.group.lower()}: {column.title}"
 
 
 def _list(title: str, items: Sequence[str]) -> str:

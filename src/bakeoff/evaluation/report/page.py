@@ -109,23 +109,28 @@ def page(comparison: Comparison, recommendation: Recommendation) -> Page:
         slices=_slices(comparison, rows),
         failures=comparison.failures,
         provenance=_provenance(comparison),
-        explorer=explorer(comparison, *_columns_of_answers(rows, recommendation.system, baseline)),
+        explorer=explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline)),
     )
 
 
 def _verdict(recommendation: Recommendation) -> str:
-    if recommendation.system is None:
-        return "Undecided: these questions do not settle it."
-    words = {"CLEAR": "Ship {}.", "LEAN": "Lean towards {}.", "UNDECIDED": "Undecided; {} for the time being."}
-    return words[recommendation.confidence].format(recommendation.system)
+    names = " and ".join(recommendation.between)
+    return {
+        "CLEAR": f"Ship {recommendation.system}.",
+        "LEAN": f"Lean towards {recommendation.system}.",
+        "UNDECIDED": f"Undecided between {names}." if names else "Undecided.",
+    }[recommendation.confidence]
 
 
 def _meaning(recommendation: Recommendation) -> str:
     if recommendation.confidence == "CLEAR":
-        return "the data settle it"
-    if recommendation.more_questions:
-        return f"about {recommendation.more_questions:,} more questions would settle it"
-    return "the data do not settle it"
+        return "these questions settle it"
+    if recommendation.more_questions is None:
+        return "more questions like these are unlikely to settle it"
+    # An undecided verdict has named the two already.
+    named = recommendation.confidence == "LEAN" and recommendation.between
+    rivals = f" between {' and '.join(recommendation.between)}" if named else ""
+    return f"about {recommendation.more_questions:,} more questions would settle it{rivals}"
 
 
 def _scope(comparison: Comparison) -> str:
@@ -185,12 +190,14 @@ def _heat(score: Interval | None) -> tuple[str, int | None]:
     return numbers.percent(score.estimate), min(9, int(10 * score.estimate))
 
 
-def _columns_of_answers(rows: list[Row], recommended: str | None, baseline: str) -> tuple[list[str], tuple[str, str]]:
-    """Systems, best first, and the pair to begin with: the recommended or top one against the baseline or another."""
+def _pair(rows: list[Row], recommendation: Recommendation, baseline: str) -> tuple[str, str]:
+    """What to look at first: the two it is between, or else the recommended or top system against another."""
+    if len(recommendation.between) == 2:
+        return recommendation.between[0], recommendation.between[1]
     systems = [row.system for row in rows]
-    first = recommended or systems[0]
+    first = recommendation.system or systems[0]
     others = [name for name in (baseline, *systems) if name != first]
-    return systems, (first, others[0] if others else first)
+    return first, others[0] if others else first
 
 
 def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
