@@ -75,15 +75,13 @@ def read(folder: Path) -> Config:
 
 
 def check_options(
-    where: str, options: Mapping[str, Any], function: Callable[..., Any], *, also: Mapping[str, type]
+    where: str, options: Mapping[str, Any], function: Callable[..., Any] | None, *, also: Mapping[str, type]
 ) -> None:
     """Check option names and types against `function`'s keyword-only parameters and `also`.
 
     Raises `ConfigError` naming the wrong option, and the known ones with their types.
     """
-    hints = get_type_hints(function)
-    keyword = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    known = {name: hints[name] for name in keyword if _plain(hints[name])} | dict(also)
+    known = {**_keywords(function), **also} if function else dict(also)
     for name, value in options.items():
         if name not in known:
             raise ConfigError(str(UnknownNameError(f"option in {where}:", name, known)))
@@ -108,6 +106,12 @@ def _build(kind: type[Any], table: Mapping[str, Any], where: str) -> Any:
             _check_type(inner, value, dict if get_origin(hints[name]) else hints[name])
             values[name] = value
     return kind(**values)
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
+    hints = get_type_hints(function)
+    keyword = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {name: hints[name] for name in keyword if name != "name" and _plain(hints[name])}
 
 
 def _plain(hint: Any) -> bool:

@@ -82,7 +82,8 @@ class Project:
         if name not in RETRIEVERS:
             raise UnknownNameError("retriever", name, RETRIEVERS)
         bm25, dense = BM25(self.corpus), Dense(self.corpus)
-        return {"bm25": bm25, "dense": dense}.get(name) or Hybrid(bm25, dense)
+        found: dict[str, Retriever] = {"bm25": bm25, "dense": dense, "hybrid": Hybrid(bm25, dense)}
+        return found[name]
 
     # ------------------------------------------------------------ verbs
 
@@ -258,11 +259,12 @@ class Project:
         kind = options.get("type", "")
         if kind not in SYSTEM_TYPES:
             raise ConfigError(f"{where} type: {UnknownNameError('system type', kind, SYSTEM_TYPES)}")
-        function = {"rag": RAG.__init__, "prompt": Prompt.__init__}.get(kind, Project.__init__)
-        also = {
-            "prompt": {"shots": int},
-            "rag": {"retriever": str, "fallback": str},
-        }.get(kind, {})
+        options_of: dict[str, tuple[Callable[..., object] | None, dict[str, type]]] = {
+            "classifier": (None, {}),
+            "prompt": (Prompt.__init__, {"shots": int}),
+            "rag": (RAG.__init__, {"retriever": str, "fallback": str}),
+        }
+        function, also = options_of[kind]
         config.check_options(where, options, function, also={"type": str, "tuned": str, **also})
         if options.get("tuned", "") not in ("", *self.config.tune):
             raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")

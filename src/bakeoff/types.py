@@ -315,8 +315,11 @@ class Store(Protocol):
 class Index(Protocol):
     """What a retriever searches: a `Corpus`, or the user's own."""
 
-    embedder: Embedder
-    store: Store
+    @property
+    def embedder(self) -> Embedder: ...
+
+    @property
+    def store(self) -> Store: ...
 
 
 class Retriever(Protocol):

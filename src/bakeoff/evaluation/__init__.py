@@ -1,0 +1,1 @@
+"""Measure systems on the same questions, and choose."""

@@ -16,7 +16,7 @@ from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
 
 RIGHT = 0.5
-"""From this score of the first metric on an answer counts as right: agrees with people on 89 to 94% of answers."""
+"""From this score of the first metric on an answer is right; `recall` then agrees with people on 90 to 95% of them."""
 
 Verdict = Literal["right", "wrong", "error", "unscored"]
 

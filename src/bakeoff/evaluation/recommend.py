@@ -9,6 +9,7 @@ from typing import Literal
 from bakeoff.evaluation import stats
 from bakeoff.evaluation.comparison import Comparison, Row
 from bakeoff.evaluation.stats import Interval
+from bakeoff.evaluation.text import seconds
 
 Confidence = Literal["CLEAR", "LEAN", "UNDECIDED"]
 
@@ -33,14 +34,14 @@ class Recommendation:
     """The choice and its strongest rival, unless it is CLEAR."""
 
     def __str__(self) -> str:
-        names = " and ".join(self.between)
-        head = {
-            "CLEAR": f"Ship {self.system}",
-            "LEAN": f"Lean towards {self.system}, {self._open()} between {names}",
-            "UNDECIDED": f"Undecided between {names}, {self._open()}" if names else "Undecided",
-        }[self.confidence]
+        reasons = "; ".join(self.reasons)
+        if self.confidence == "UNDECIDED":
+            between = f" between {' and '.join(self.between)}: {self._open()}. " if self.between else ": "
+            return f"Undecided{between}{reasons}."
+        head = "Ship" if self.confidence == "CLEAR" else "Lean towards"
+        rival = f" It may yet be {self.between[1]}: {self._open()}." if self.between else ""
         flips = f" Flips if {'; or '.join(self.flips_if)}." if self.flips_if else ""
-        return f"{head}: {'; '.join(self.reasons)}.{flips}"
+        return f"{head} {self.system}: {reasons}.{rival}{flips}"
 
     def _open(self) -> str:
         if self.more_questions is None:
@@ -161,13 +162,13 @@ def _cost(pick: Row, inside: Sequence[Row], rivals: Sequence[_Rival]) -> str:
         return f"{words}, and none is cheaper" if len(inside) > 1 else words
     worse = sorted(rival.system for rival in rivals if rival.settled and rival.system in cheaper)
     open_ = sorted(cheaper - set(worse))
-    parts = [f"{' and '.join(worse)} less, but with significantly lower scores"] if worse else []
-    parts += [f"{' and '.join(open_)} less, and not shown to be as good"] if open_ else []
-    return f"{words}; {', '.join(parts)}"
+    parts = [f"cheaper but significantly worse: {', '.join(worse)}"] if worse else []
+    parts += [f"cheaper and not shown to be as good: {', '.join(open_)}"] if open_ else []
+    return f"{words} ({'; '.join(parts)})"
 
 
 def _speed(pick: Row, rows: Sequence[Row], limit: float | None) -> str:
-    words = f"95% of its answers came within {pick.p95.estimate:.2f} s (measured)"
+    words = f"95% of its answers came within {seconds(pick.p95.estimate)} (measured)"
     if limit is None:
         return words
     slow = [row.system for row in rows if row.p95.estimate > limit]
@@ -181,9 +182,9 @@ def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Seque
         system = min(losses, key=lambda system: losses[system])
         flips.append(f"a loss of up to {losses[system]:.1f} points is acceptable: then {system}")
     if pick is not top and (loss := -100 * _gap(comparison, pick, top).low) > 0:
-        flips.append(f"less than {loss:.1f} points may be lost: then not {pick.system}")
+        flips.append(f"less than {loss:.1f} points may be lost: then {top.system}")
     flips += [
-        f"answers may take {row.p95.estimate:.2g} s: then look at {row.system}" for row in rows if row not in inside
+        f"answers may take {seconds(row.p95.estimate)}: then look at {row.system}" for row in rows if row not in inside
     ]
     return flips
 

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 def table(comparison: Comparison, *, timings: bool) -> str:
     """The deciding metric first, then the others, then what could not be scored."""
     rows = comparison.table()
-    titles = ["  system", comparison.primary, "right", f"to {rows[0].system}", "n", "errors"]
+    # Where every score is 0 or 1, the share of right answers says the same again.
+    graded = any(row.right != row.metrics[comparison.primary] for row in rows)
+    titles = ["  system", comparison.primary, *(["right"] if graded else []), f"to {rows[0].system}", "n", "errors"]
     titles += ["cost", "p50", "p95"] if timings else []
-    blocks = ["\n".join(_columns([titles, *([*_quality(row), *(_effort(row) if timings else [])] for row in rows)]))]
+    cells = [[*_quality(row, graded), *(_effort(row) if timings else [])] for row in rows]
+    blocks = ["\n".join(_columns([titles, *cells]))]
     if comparison.metrics[1:]:
         others = [[f"  {row.system}", *(_score(row.metrics[name]) for name in comparison.metrics[1:])] for row in rows]
         blocks.append("\n".join(_columns([["  system", *comparison.metrics[1:]], *others])))
@@ -24,14 +27,19 @@ def table(comparison: Comparison, *, timings: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _quality(row: Row) -> list[str]:
+def seconds(value: float) -> str:
+    """38 ms, 1.24 s."""
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
+
+
+def _quality(row: Row, graded: bool) -> list[str]:
     star = "*" if row.in_best_set else " "
-    score = _score(next(iter(row.metrics.values())))
-    return [f"{star} {row.system}", score, _score(row.right), _difference(row.to_top), str(row.n), str(row.errors)]
+    scores = [_score(next(iter(row.metrics.values()))), *([_score(row.right)] if graded else [])]
+    return [f"{star} {row.system}", *scores, _difference(row.to_top), str(row.n), str(row.errors)]
 
 
 def _effort(row: Row) -> list[str]:
-    return [f"{row.cost.computed:.0f}", f"{row.p50.estimate:.2f} s", f"{row.p95.estimate:.2f} s"]
+    return [f"{row.cost.computed:.0f}", seconds(row.p50.estimate), seconds(row.p95.estimate)]
 
 
 def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterator[str]:
@@ -58,7 +66,7 @@ def _difference(difference: Difference | None) -> str:
     estimate, low, high = (
         _percent(x, "+") for x in (difference.interval.estimate, difference.interval.low, difference.interval.high)
     )
-    return f"{estimate} [{low}, {high}] p={difference.p:.3f}"
+    return f"{estimate} [{low}, {high}] {f'p={difference.p:.3f}' if difference.p >= 0.001 else 'p<0.001'}"
 
 
 def _percent(share: float, sign: str = "") -> str:

@@ -23,7 +23,6 @@ from bakeoff.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedModel
 
 Rows = NDArray[np.float32]
 
@@ -45,7 +44,7 @@ def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
             writer.add_tensor(tensor.name, gguf.quants.quantize(_floats(tensor), encoding), raw_dtype=encoding)
 
 
-def load_for_training(path: Path) -> tuple[PreTrainedModel, Tokenizer]:
+def load_for_training(path: Path) -> tuple[Any, Tokenizer]:
     """The fp32 torch model and the tokenizer of a GGUF file or a safetensors folder; local files only.
 
     Raises `ModelError` for GGUF files of other architectures or tokenizers than those checked against llama.cpp.
@@ -58,7 +57,8 @@ def load_for_training(path: Path) -> tuple[PreTrainedModel, Tokenizer]:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet: Any = logging
+    quiet.disable_progress_bar()
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -94,7 +94,7 @@ def write_lora(adapter: Path, base: Path, out: Path) -> None:
 # ---------------------------------------------------------------- model
 
 
-def _model(path: Path, reader: gguf.GGUFReader) -> PreTrainedModel:
+def _model(path: Path, reader: gguf.GGUFReader) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
@@ -127,7 +127,7 @@ def _model(path: Path, reader: gguf.GGUFReader) -> PreTrainedModel:
         dtype="float32",
     )
     with torch.device("meta"):  # random weights of this size would take 4 s to draw
-        model = LlamaForCausalLM(config)
+        model: Any = LlamaForCausalLM(config)
     names, weights = _names(reader), {}
     for key, parameter in model.named_parameters():
         name = f"{names(key.removesuffix('.weight'))}.weight"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +20,28 @@ from bakeoff.errors import ModelError
 
 
 def free_cores() -> int:
-    """Threads to use; more than the cores we may run on makes llama.cpp collapse (0.8 tokens a second)."""
-    return int(os.environ.get("BAKEOFF_THREADS") or len(os.sched_getaffinity(0)))
+    """Threads to use: the cores that are idle at this moment, at least one; `$BAKEOFF_THREADS` overrides.
+
+    llama.cpp's threads wait for each other spinning. Two of them on two cores of which one was taken needed 320 to
+    790 ms for an embedding, one alone 7 ms (docs/log.md).
+    """
+    if wanted := os.environ.get("BAKEOFF_THREADS"):
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0))
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return cores
+    before = _ticks(stat)
+    time.sleep(0.1)
+    idle, total = (after - then for after, then in zip(_ticks(stat), before, strict=True))
+    share = idle / total if total else 1.0
+    return max(1, min(cores, round(share * (os.cpu_count() or cores))))
+
+
+def _ticks(stat: Path) -> tuple[int, int]:
+    """Idle and all ticks of the machine since it started."""
+    numbers = [int(number) for number in stat.read_text().split("\n", 1)[0].split()[1:]]
+    return numbers[3] + numbers[4], sum(numbers[:8])
 
 
 class Engine:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from bakeoff.files import write_json
+from bakeoff.models.chat import Template
 from bakeoff.models.llama import free_cores
 from bakeoff.tuning.rows import Row, batches, pieces
 
@@ -115,24 +117,29 @@ def piece_loss(model: Any, rows: Sequence[Row]) -> Tensor:
     longest = max(len(row.ids) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros(len(rows), longest, dtype=torch.long)
-    places, targets = [], []
+    places: list[int] = []
+    targets: list[int] = []
     for number, row in enumerate(rows):
         ids[number, : len(row.ids)] = torch.tensor(row.ids)
         mask[number, : len(row.ids)] = 1
         # The state at a position predicts the token after it.
         places += [number * longest + place - 1 for place in range(row.prompt, len(row.ids))]
         targets += row.ids[row.prompt :]
-    states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    logits = model.get_output_embeddings()(states.flatten(0, 1)[places])
+    # Under autocast the fp32 parameters of an adapter work on the base's bfloat16 states.
+    with torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+        states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        logits = model.get_output_embeddings()(states.flatten(0, 1)[places])
     return cross_entropy(logits.float(), torch.tensor(targets), reduction="sum")
 
 
-def write_history(steps: Sequence[Step], path: Path) -> None:
-    """One line a step."""
-    with path.open("w", newline="") as file:
+def write(result: Training, template: Template, out: Path) -> None:
+    """history.csv, a line a step, and training.json, which `tuning.run` takes into the manifest."""
+    with (out / "history.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(Step.__dataclass_fields__))
         writer.writeheader()
-        writer.writerows(asdict(step) for step in steps)
+        writer.writerows(asdict(step) for step in result.steps)
+    facts = {key: value for key, value in asdict(result).items() if key != "steps"}
+    write_json(out / "training.json", facts | {"template_sha256": template.sha256})
 
 
 def _update(model: Any, batch: Sequence[Row], optimizer: Any, parameters: Sequence[Tensor], rate: float) -> float:
@@ -143,9 +150,9 @@ def _update(model: Any, batch: Sequence[Row], optimizer: Any, parameters: Sequen
     trained = sum(row.trained for row in batch)
     loss = 0.0
     for piece in pieces(batch, PIECE_TOKENS):
-        part = piece_loss(model, piece) / trained
-        part.backward()  # type: ignore[no-untyped-call]
-        loss += float(part)
+        part: Any = piece_loss(model, piece) / trained
+        part.backward()
+        loss += float(part.detach())
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
     optimizer.zero_grad()

@@ -44,8 +44,7 @@ class Generator:
             used.completion_tokens if used else 0,
             time.perf_counter() - start,
         )
-        finished = "length" if choice.finish_reason == "length" else "stop"
-        return Generation(choice.message.content or "", usage, finished)
+        return Generation(choice.message.content or "", usage, "length" if choice.finish_reason == "length" else "stop")
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
         for event in self._ask(messages, max_tokens, stream=True):

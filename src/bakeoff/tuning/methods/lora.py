@@ -5,15 +5,13 @@ Writes a PEFT adapter, and for a GGUF base the same adapter as GGUF: one base in
 
 from __future__ import annotations
 
-import json
-import logging
+import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from bakeoff.errors import ConfigError
@@ -23,9 +21,6 @@ from bakeoff.models.gguf import load_for_training, write_lora
 from bakeoff.tuning import training
 from bakeoff.tuning.rows import encode
 from bakeoff.types import Checkpoint, Example
-
-NEEDS = "reply"
-"""Examples need messages or a reference answer."""
 
 
 def tune(
@@ -50,6 +45,14 @@ def tune(
     `targets`: `all-linear`, or names of layers separated by commas, as in `q_proj,v_proj`.
     Raises `DataError` for an example longer than `max_length` tokens: nothing is cut.
     """
+    for name, value in {
+        "rank": rank,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }.items():
+        if value <= 0:
+            raise ConfigError(f"lora: {name} is {value}, but must be above 0")
     weights = files.resolve(base)
     template = files.template(weights)
     model, tokenizer = load_for_training(weights.path)
@@ -63,9 +66,9 @@ def tune(
         target_modules=targets if targets == "all-linear" else targets.split(","),
         task_type="CAUSAL_LM",
     )
-    model = _with_adapter(model, config)
+    adapted = _adapted(model, config)
     result = training.train(
-        model,
+        adapted.get_base_model(),
         train_rows,
         valid_rows,
         seed=seed,
@@ -74,7 +77,28 @@ def tune(
         learning_rate=learning_rate,
         progress=progress,
     )
-    _save(model, config, out)
+    _save(adapted, config, out)
     if weights.kind == "gguf":
         write_lora(out, weights.path, out / "adapter.gguf")
-    training.write_history(result.steps, out / "history.csv")
+    training.write(result, template, out)
+    return Checkpoint(out, base, weights.fingerprint, "lora")
+
+
+def _adapted(model: Any, config: LoraConfig) -> Any:
+    """The frozen model with fp32 adapters in it."""
+    # bfloat16 weights train 1.5 times as fast as fp32 where the processor multiplies them natively; elsewhere slower.
+    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 reads an attribute that transformers 6 renames
+        try:
+            return get_peft_model(model.to(torch.bfloat16 if fast else torch.float32), config)
+        except ValueError as error:  # no layer of that name
+            raise ConfigError(f"lora: targets: {error}") from error
+
+
+def _save(adapted: Any, config: Any, out: Path) -> None:
+    """PEFT's own format, without its model card, the paths of this machine and the random order of its sets."""
+    save_file(get_peft_model_state_dict(adapted, save_embedding_layers=False), out / "adapter_model.safetensors")
+    entries = config.to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
+    entries = {key: sorted(value) if isinstance(value, set) else value for key, value in entries.items()}
+    write_json(out / "adapter_config.json", entries)

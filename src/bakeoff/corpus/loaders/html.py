@@ -1,0 +1,86 @@
+"""HTML: the visible text, headings as sections, tables row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from bakeoff.corpus.loaders import Loaded, Outline, table
+from bakeoff.corpus.loaders.text import read
+
+SUFFIXES = (".html", ".htm", ".xhtml")
+VERSION = 1
+
+_UNSEEN = ["script", "style", "template", "noscript", "nav", "svg", "iframe", "[hidden]"]
+_BLOCKS = frozenset(
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hr",
+        "html",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "summary",
+        "ul",
+    ]
+)
+
+
+def load(path: Path) -> Loaded:
+    """Text in reading order, a block a line."""
+    tree = LexborHTMLParser(read(path))
+    named = tree.css_first("title")
+    outline = Outline(" ".join(named.text().split()) if named else "")
+    tree.strip_tags(_UNSEEN)
+    if tree.body is not None:
+        _walk(tree.body, outline)
+    return outline.loaded()
+
+
+def _walk(root: LexborNode, outline: Outline) -> None:
+    """Depth first with a stack of its own: hostile pages nest deeper than Python recurses."""
+    line: list[str] = []
+
+    def flush() -> None:
+        outline.add(" ".join("".join(line).split()))
+        line.clear()
+
+    stack: list[LexborNode | None] = [root]
+    while stack:
+        node = stack.pop()
+        tag = node.tag if node is not None else ""
+        if node is None or tag == "br":
+            flush()
+        elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
+            flush()
+            outline.heading(int(tag[1]), " ".join(node.text().split()))
+        elif tag == "table":
+            flush()
+            rows = [[cell.text(separator=" ") for cell in line.css("th,td")] for line in node.css("tr")]
+            table(outline, rows)
+        elif tag == "-text":
+            line.append(node.text(deep=False))
+        else:
+            if tag in _BLOCKS:
+                flush()
+                stack.append(None)
+            stack += reversed(list(node.iter(include_text=True)))
+    flush()

@@ -1,0 +1,298 @@
+"""The embedded store: one SQLite file holds documents, chunks, full text and vectors, so one transaction covers all.
+
+WAL with synchronous=FULL: readers never wait, and what was committed survives a crash. A second writer waits.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bakeoff.errors import ConfigError, StoreError
+from bakeoff.types import Chunk, Document, Filter, Hit, Vectors
+
+BUSY_SECONDS = 30
+"""How long a second writer waits for the first."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS documents (
+    id TEXT PRIMARY KEY, source TEXT NOT NULL, stamp TEXT NOT NULL, failure TEXT NOT NULL,
+    text TEXT NOT NULL, metadata TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS documents_of_source ON documents (source);
+CREATE TABLE IF NOT EXISTS chunks (
+    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL,
+    document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, section TEXT NOT NULL, text TEXT NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS chunks_of_document ON chunks (document_id);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
+    section, text, content='chunks', content_rowid='number', tokenize="porter unicode61 remove_diacritics 2"
+);
+CREATE TRIGGER IF NOT EXISTS words_added AFTER INSERT ON chunks BEGIN
+    INSERT INTO words (rowid, section, text) VALUES (new.number, new.section, new.text);
+END;
+CREATE TRIGGER IF NOT EXISTS words_removed AFTER DELETE ON chunks BEGIN
+    INSERT INTO words (words, rowid, section, text) VALUES ('delete', old.number, old.section, old.text);
+END;
+"""
+CHUNK = 'c.id, c.document_id, c.text, c.start, c."end", c.page, c.section'
+FILTERS = {"document_id": "d.id", "source": "d.source"}
+
+STOP = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "can",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "has",
+        "have",
+        "how",
+        "i",
+        "in",
+        "is",
+        "it",
+        "its",
+        "many",
+        "much",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "their",
+        "there",
+        "this",
+        "to",
+        "was",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "why",
+        "will",
+        "with",
+        "you",
+        "your",
+    ]
+)
+"""Left out of queries while other words remain: they match everywhere and only cost time."""
+
+
+class Store:
+    """One corpus in one file; safe for several threads and several processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._matrix: tuple[int, int, Vectors, list[int]] | None = None
+        self._writes = 0
+        with self._reading() as connection:
+            # On an existing file this writes nothing, so a reader never waits for a writer here.
+            connection.executescript(SCHEMA)
+
+    # ------------------------------------------------------------ settings and documents
+
+    def get(self, key: str) -> str | None:
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set(self, key: str, value: str) -> None:
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
+
+    def put(self, document: Document, stamp: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+        with self._writing() as connection:
+            _forget(connection, document.id)
+            metadata = json.dumps(dict(document.metadata))
+            connection.execute(
+                "INSERT INTO documents VALUES (?, ?, ?, '', ?, ?)",
+                (document.id, document.source, stamp, document.text, metadata),
+            )
+            connection.executemany(
+                'INSERT INTO chunks (id, document_id, text, start, "end", page, section, vector)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (c.id, c.document_id, c.text, c.start, c.end, c.page, c.section, vector.tobytes())
+                    for c, vector in zip(chunks, np.asarray(vectors, dtype=np.float32), strict=True)
+                ],
+            )
+
+    def fail(self, document_id: str, source: str, stamp: str, reason: str) -> None:
+        with self._writing() as connection:
+            _forget(connection, document_id)
+            connection.execute(
+                "INSERT INTO documents VALUES (?, ?, ?, ?, '', '{}')", (document_id, source, stamp, reason)
+            )
+
+    def delete(self, document_id: str) -> None:
+        with self._writing() as connection:
+            _forget(connection, document_id)
+
+    def stamps(self, source: str) -> dict[str, tuple[str, str]]:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT id, stamp, failure FROM documents WHERE source = ?", (source,))
+            return {id: (stamp, failure) for id, stamp, failure in rows}
+
+    def sources(self) -> dict[str, int]:
+        query = "SELECT source, sum(failure = '') FROM documents GROUP BY source ORDER BY source"
+        with self._reading() as connection:
+            return dict(connection.execute(query).fetchall())
+
+    def document(self, document_id: str) -> Document | None:
+        query = "SELECT id, text, source, metadata FROM documents WHERE id = ? AND failure = ''"
+        with self._reading() as connection:
+            row = connection.execute(query, (document_id,)).fetchone()
+        return None if row is None else Document(row[0], row[1], row[2], json.loads(row[3]))
+
+    def ids(self) -> list[str]:
+        with self._reading() as connection:
+            return [id for (id,) in connection.execute("SELECT id FROM documents WHERE failure = '' ORDER BY id")]
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        query = f"SELECT {CHUNK} FROM chunks c WHERE c.document_id = ? ORDER BY c.start"
+        with self._reading() as connection:
+            return [Chunk(*row) for row in connection.execute(query, (document_id,))]
+
+    # ------------------------------------------------------------ search
+
+    def search_text(self, query: str, k: int, filter: Filter | None = None) -> list[Hit]:
+        words = re.findall(r"\w+", query.lower())
+        words = [word for word in words if word not in STOP] or words
+        if not words:
+            return []
+        # Quoted, a word is never an operator.
+        match = " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
+        where, values = _conditions(filter)
+        sql = (
+            f"SELECT {CHUNK}, -bm25(words) AS score FROM words JOIN chunks c ON c.number = words.rowid"
+            f" JOIN documents d ON d.id = c.document_id WHERE words MATCH ?{where} ORDER BY score DESC, c.id LIMIT ?"
+        )
+        with self._reading() as connection:
+            return [Hit(Chunk(*row[:-1]), row[-1]) for row in connection.execute(sql, (match, *values, k))]
+
+    def search_vectors(self, vector: Vectors, k: int, filter: Filter | None = None) -> list[Hit]:
+        where, values = _conditions(filter)
+        with self._reading() as connection:
+            matrix, numbers = self._vectors(connection)
+            if len(numbers) == 0:
+                return []
+            scores = matrix @ np.asarray(vector, dtype=np.float32)
+            if filter:
+                sql = f"SELECT c.number FROM chunks c JOIN documents d ON d.id = c.document_id WHERE 1{where}"
+                allowed = {number for (number,) in connection.execute(sql, values)}
+                scores[[number not in allowed for number in numbers]] = -np.inf
+            # A few more than k, so that ties at the edge are settled by id and not by chance.
+            near = np.argpartition(-scores, min(k + 8, len(scores)) - 1)[: k + 8]
+            found = {numbers[place]: float(scores[place]) for place in near if np.isfinite(scores[place])}
+            marks = ",".join("?" * len(found))
+            rows = connection.execute(f"SELECT c.number, {CHUNK} FROM chunks c WHERE c.number IN ({marks})", [*found])
+            hits = [Hit(Chunk(*row[1:]), found[row[0]]) for row in rows]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
+
+    # ------------------------------------------------------------ upkeep
+
+    def check(self) -> list[str]:
+        with self._reading() as connection:
+            faults = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+            try:
+                connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+                connection.rollback()
+            except sqlite3.DatabaseError as error:
+                faults.append(f"full-text index: {error}")
+            sizes = connection.execute("SELECT count(DISTINCT length(vector)) FROM chunks").fetchone()[0]
+        return faults + (["vectors of different lengths"] if sizes > 1 else [])
+
+    def close(self) -> None:
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _vectors(self, connection: sqlite3.Connection) -> tuple[Vectors, list[int]]:
+        """All vectors, shape [chunks, dimension], and their row numbers; kept until something was written."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if self._matrix is None or self._matrix[:2] != (version, self._writes):
+            rows = connection.execute("SELECT number, vector FROM chunks ORDER BY number").fetchall()
+            matrix = np.frombuffer(b"".join(blob for _, blob in rows), dtype=np.float32)
+            shaped = matrix.reshape(len(rows), -1) if rows else np.zeros((0, 0), dtype=np.float32)
+            self._matrix = (version, self._writes, shaped, [number for number, _ in rows])
+        return self._matrix[2], self._matrix[3]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection:
+            # The lock is taken at the start, so that a second writer waits here and never fails half-way.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._writes += 1
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._connection()
+        except sqlite3.OperationalError as error:
+            cure = {
+                "database or disk is full": "free some space and run it again; what was indexed is kept",
+                "database is locked": "another process is writing; wait for it and run this again",
+                "disk I/O error": "free some space or mend the disk, and run it again",
+            }.get(str(error), "is the folder writable?")
+            raise StoreError(f"the index {self._path}: {error}; {cure}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                f"the index {self._path} is damaged ({error}); move it away and run `bakeoff ingest`"
+            ) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """SQLite connections belong to one thread."""
+        if getattr(self._local, "connection", None) is None:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._local.connection = connection
+        found: sqlite3.Connection = self._local.connection
+        return found
+
+
+def _forget(connection: sqlite3.Connection, document_id: str) -> None:
+    connection.execute("DELETE FROM chunks WHERE document_id = ?", (document_id,))
+    connection.execute("DELETE FROM documents WHERE id = ?", (document_id,))
+
+
+def _conditions(filter: Filter | None) -> tuple[str, list[str]]:
+    where, values = "", []
+    for field, allowed in (filter or {}).items():
+        if field not in FILTERS:
+            raise ConfigError(f"unknown filter field {field!r}; known are {', '.join(FILTERS)}")
+        where += f" AND {FILTERS[field]} IN ({','.join('?' * len(allowed))})"
+        values += allowed
+    return where, values

@@ -1,0 +1,251 @@
+"""`Corpus`: make the index equal to the sources, whatever happened before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bakeoff import plugins
+from bakeoff.corpus import chunking, tables
+from bakeoff.corpus.loaders import Loaded
+from bakeoff.corpus.parsing import Parser
+from bakeoff.errors import BakeoffError, DataError, StoreError
+from bakeoff.types import Changes, Document, Embedder, Evidence, Store
+
+Progress = Callable[[int, int, str], None]
+"""Called with the documents done, their number, and the one in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    name: str
+    path: Path
+    table: str = ""
+    """Of a database; empty means all."""
+    database: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """Something that becomes a document."""
+
+    id: str
+    digest: str
+    """Of the content and of what will read it."""
+    load: Callable[[Parser], Loaded]
+    """Raises `DataError` with the reason where it cannot be read."""
+
+
+class Corpus:
+    """Documents, kept fresh and searchable, in the folder `path`.
+
+    `chunk_tokens` is the longest passage in the embedder's tokens.
+    """
+
+    def __init__(
+        self, path: str | Path, embedder: Embedder | str = "minilm", *, store: str = "sqlite", chunk_tokens: int = 128
+    ) -> None:
+        from bakeoff.models import embedder as embedder_by_name
+
+        self._embedder = embedder_by_name(embedder) if isinstance(embedder, str) else embedder
+        self._size = min(chunk_tokens, self._embedder.window)
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {path}: {error.strerror}; choose another") from error
+        self.store: Store = plugins.get("stores", store)(Path(path) / "corpus.db")
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder of queries; raises `StoreError` when the index was made with another."""
+        if self.store.get("embedder") not in (None, self._embedder.fingerprint):
+            raise StoreError(
+                f"the index was made with another embedder than {self._embedder.name}; run `bakeoff ingest` to renew it"
+            )
+        return self._embedder
+
+    def sync(self, *sources: str | Path, progress: Progress | None = None) -> Changes:
+        """Make the index equal to each of `sources`; documents of sources that are not named stay.
+
+        A source is a folder, a file, `sqlite:///file.db`, `sqlite:///file.db?table=name`, or any of these with a name
+        in front: `hr=path`. Each document is one transaction, so an interrupted sync is finished by the next one.
+        A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
+        """
+        found = [_source(str(source)) for source in sources]
+        self._claim(found)
+        changes: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
+        failed: dict[str, str] = {}
+        with Parser() as parser:
+            for source in found:
+                known = self.store.stamps(source.name)
+                items = list(_items(source))
+                for number, item in enumerate(items, start=1):
+                    what = self._bring(item, source, known, parser, failed)
+                    if what:
+                        changes[what].append(item.id)
+                    if progress:
+                        progress(number, len(items), f"indexing: {item.id}")
+                for gone in sorted(set(known) - {item.id for item in items}):
+                    self.store.delete(gone)
+                    changes["removed"].append(gone)
+        self.store.set("embedder", self._embedder.fingerprint)
+        return Changes(**{what: tuple(ids) for what, ids in changes.items()}, failed=failed)
+
+    def forget(self, source: str) -> None:
+        """Remove all documents of a source."""
+        for id in self.store.stamps(source):
+            self.store.delete(id)
+        self.store.set(f"source:{source}", "")
+
+    def locate(self, evidence: Evidence) -> Evidence | None:
+        """Find a quote: the document's true id and the offsets; None where the corpus does not hold it.
+
+        `evidence.document_id` may leave out the start of the id; white space in the quote does not matter.
+        """
+        wanted = evidence.document_id
+        ids = [id for id in self.store.ids() if id == wanted or id.endswith(f"/{wanted}")]
+        for id in sorted(ids, key=len):
+            document = self.store.document(id)
+            if document is None:
+                continue
+            if evidence.start >= 0:
+                quote = evidence.quote or document.text[evidence.start : evidence.end]
+                return replace(evidence, document_id=id, quote=quote) if evidence.end <= len(document.text) else None
+            pattern = r"\s+".join(map(re.escape, evidence.quote.split()))
+            if pattern and (match := re.search(pattern, document.text)):
+                return Evidence(id, match.start(), match.end(), evidence.quote)
+        return None
+
+    def fingerprint(self) -> str:
+        """Changes whenever an answer from this corpus could."""
+        stamps = [[source, self.store.stamps(source)] for source in self.store.sources()]
+        return hashlib.sha256(repr(stamps).encode()).hexdigest()
+
+    # ------------------------------------------------------------ inside
+
+    def _claim(self, sources: list[_Source]) -> None:
+        """Bind names to paths, and note that the vectors are being renewed where the embedder is another."""
+        names = [source.name for source in sources]
+        for source in sources:
+            if names.count(source.name) > 1:
+                raise DataError(f"two sources are named {source.name!r}; name one of them: other={source.path}")
+            bound = self.store.get(f"source:{source.name}")
+            if bound and Path(bound) != source.path.resolve() and Path(bound).exists():
+                cure = f"give {source.path} another name: other={source.path}"
+                raise DataError(f"the source {source.name!r} is {bound} already; {cure}")
+        made_with = self.store.get("embedder")
+        others = sorted(set(self.store.sources()) - set(names))
+        if made_with not in (None, self._embedder.fingerprint):
+            if others:
+                raise StoreError(
+                    f"the index was made with another embedder; sync its other sources too: {', '.join(others)}"
+                )
+            self.store.set("embedder", "being renewed")
+        elif made_with is None:
+            self.store.set("embedder", self._embedder.fingerprint)
+        for source in sources:
+            self.store.set(f"source:{source.name}", str(source.path.resolve()))
+
+    def _bring(
+        self, item: _Item, source: _Source, known: dict[str, tuple[str, str]], parser: Parser, failed: dict[str, str]
+    ) -> str:
+        """Bring one document up to date; returns what was done, "" for a failure."""
+        made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint}"
+        stamp = hashlib.sha256(made_from.encode()).hexdigest()
+        before, reason = known.get(item.id, ("", ""))
+        if before == stamp:
+            if reason:
+                failed[item.id] = reason
+            return "" if reason else "unchanged"
+        try:
+            loaded = item.load(parser)
+            if not loaded.text.strip():
+                raise DataError("no text found; is it a scan? run text recognition on it first")
+            document = _document(item.id, source.name, loaded)
+            chunks = chunking.chunk(document, loaded.sections, self._embedder.count, self._size)
+            count, window = self._embedder.count, self._embedder.window
+            texts = [chunking.header_and_text(chunk, count, window) for chunk in chunks]
+            self.store.put(document, stamp, chunks, self._embedder.embed(texts))
+        except StoreError:
+            raise
+        except DataError as error:
+            failed[item.id] = str(error)
+            self.store.fail(item.id, source.name, stamp, str(error))
+            return ""
+        return "updated" if before and not reason else "added"
+
+
+def _document(id: str, source: str, loaded: Loaded) -> Document:
+    return Document(id, loaded.text, source, {"title": loaded.title, "pages": list(loaded.pages)})
+
+
+def _source(text: str) -> _Source:
+    name, equals, rest = text.partition("=")
+    if not equals or "/" in name or "\\" in name or "?" in name or Path(text).exists():
+        name, rest = "", text
+    database = rest.startswith("sqlite:///")
+    path, _, query = rest.removeprefix("sqlite:///").partition("?table=") if database else (rest, "", "")
+    if not Path(path).exists():
+        raise DataError(f"there is no source {path}; check the name, or remove it from the sources")
+    return _Source(name or Path(path).resolve().name, Path(path), query, database)
+
+
+def _items(source: _Source) -> Iterator[_Item]:
+    if source.database:
+        for key, loaded in tables.rows(source.path, source.table):
+            digest = hashlib.sha256(loaded.text.encode()).hexdigest()
+            yield _Item(f"{source.name}/{key}", digest, lambda _, loaded=loaded: loaded)  # type: ignore[misc]
+    elif source.path.is_dir():
+        for path in _files(source.path):
+            relative = os.fsencode(path.relative_to(source.path).as_posix()).decode("utf-8", "backslashreplace")
+            yield _file(f"{source.name}/{relative}", path, source.path.resolve())
+    else:
+        yield _file(source.name, source.path, source.path.resolve().parent)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files below `root` in a fixed order; hidden ones are left out."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith((".", "~$")))
+
+
+def _file(id: str, path: Path, root: Path) -> _Item:
+    """The stamp is of the bytes; times of change lie when files are copied or restored."""
+    loader = loaders().get(path.suffix.lower())
+    problem = ""
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        problem = "it is a link that leads out of the source"
+    elif not path.is_file():
+        problem = "it is not a regular file"
+    elif loader is None:
+        problem = f"no loader for {path.suffix or 'files without a suffix'}; `bakeoff list loaders` shows what is read"
+    if problem or loader is None:
+        return _Item(id, problem, lambda _: _refuse(problem))
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        problem = f"cannot be opened: {error.strerror}"
+        return _Item(id, problem, lambda _: _refuse(problem))
+    version = plugins.module("loaders", loader).VERSION
+    return _Item(id, f"{digest} {loader} {version}", lambda parser: parser.load(loader, path))
+
+
+def _refuse(problem: str) -> Loaded:
+    raise DataError(problem)
+
+
+def loaders() -> dict[str, str]:
+    """Suffix -> loader."""
+    found: dict[str, str] = {}
+    for name in plugins.names("loaders"):
+        try:
+            found |= dict.fromkeys(plugins.module("loaders", name).SUFFIXES, name)
+        except BakeoffError:  # its package is an extra that is not installed
+            continue
+    return found

@@ -1,0 +1,143 @@
+"""Safetensors or GGUF weights through torch, with a PEFT adapter where a checkpoint has one."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from bakeoff.errors import ModelError
+from bakeoff.models import weights as files
+from bakeoff.models.chat import render
+from bakeoff.models.gguf import load_for_training
+from bakeoff.models.llama import free_cores
+from bakeoff.types import Generation, Message, Usage
+
+PAD = 0
+"""Any id will do: padding is masked."""
+
+
+class Generator:
+    """Greedy decoding in fp32; the model is loaded at the first use."""
+
+    def __init__(self, weights: files.Weights) -> None:
+        self.name = weights.name
+        self.weights = weights
+        self.template = files.template(weights)
+        self.window = files.window(weights)
+        self._loaded: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, adapter included."""
+        return self.weights.fingerprint
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return len(self._encode(messages))
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
+        return self.generate_many([messages], max_tokens=max_tokens)[0]
+
+    def generate_many(self, batch: Sequence[Sequence[Message]], *, max_tokens: int = 128) -> list[Generation]:
+        """The texts that `generate` gives one by one, from one batch; its seconds are shared out evenly."""
+        start = time.perf_counter()
+        prompts = [self._encode(messages) for messages in batch]
+        columns = list(self._decode(prompts, max_tokens))
+        seconds = (time.perf_counter() - start) / max(1, len(prompts))
+        generations = []
+        for number, prompt in enumerate(prompts):
+            made = [column[number] for column in columns]
+            ids = [token for token in made if token is not None]
+            # The stop token was computed too, though it is not part of the text.
+            stopped = len(ids) < max_tokens
+            usage = Usage(fresh=len(prompt), output=len(ids) + stopped, seconds=seconds)
+            generations.append(Generation(self._text(ids), usage, "stop" if stopped else "length"))
+        return generations
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
+        ids: list[int] = []
+        sent = ""
+        for column in self._decode([self._encode(messages)], max_tokens):
+            ids += [token for token in column if token is not None]
+            text = self._text(ids)
+            if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # else the rest of the letter is still to come
+                yield text[len(sent) :]
+                sent = text
+        yield self._text(ids)[len(sent) :]
+
+    def _decode(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int | None]]:
+        """The next token of every prompt, step by step; None for those that have ended."""
+        longest = max(map(len, prompts), default=0)
+        if longest + max_tokens > self.window:
+            raise ModelError(
+                f"a prompt of {longest} tokens and {max_tokens} to come exceed the {self.window} of {self.name}; "
+                "shorten the prompt"
+            )
+        # Padded on the left, so that all rows go on at the same place.
+        ids = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        cache, running = None, [True] * len(prompts)
+        stops = self._stops()
+        for _ in range(max_tokens):
+            logits, cache = self._step(ids, mask, cache)
+            tokens: list[int] = logits.argmax(dim=-1).tolist()
+            running = [alive and token not in stops for alive, token in zip(running, tokens, strict=True)]
+            if not any(running):
+                return
+            yield [token if alive else None for token, alive in zip(tokens, running, strict=True)]
+            ids = torch.tensor(tokens)[:, None]
+            mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.long)], dim=1)
+
+    def _step(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Logits [B, V] of the token after `ids` [B, T]; `mask` [B, all tokens so far]."""
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return output.logits[:, -1], output.past_key_values
+
+    # ------------------------------------------------------------ model
+
+    @property
+    def _model(self) -> Any:
+        return self._load()[0]
+
+    def _load(self) -> tuple[Any, Any]:
+        with self._lock:
+            if self._loaded is None:
+                torch.set_num_threads(free_cores())
+                model, tokenizer = load_for_training(self.weights.path)  # already in evaluation mode
+                if self.weights.adapter is not None:
+                    with warnings.catch_warnings():
+                        # peft 0.21 reads an attribute that transformers 6 renames
+                        warnings.simplefilter("ignore", FutureWarning)
+                        model = PeftModel.from_pretrained(model, self.weights.adapter).merge_and_unload()
+                self._loaded = model, tokenizer
+            return self._loaded
+
+    def _encode(self, messages: Sequence[Message]) -> list[int]:
+        text = render(self.template, messages)
+        ids: list[int] = self._load()[1].encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self._load()[1].decode(ids, skip_special_tokens=True))
+
+    def _stops(self) -> set[int]:
+        """The end of the turn, and whatever else the model's own files name as an end."""
+        model, tokenizer = self._load()
+        also = model.generation_config.eos_token_id
+        return {tokenizer.token_to_id(self.template.eos), *(also if isinstance(also, list) else [also])}

@@ -1,0 +1,194 @@
+"""Tune by a method's name; a checkpoint folder appears complete or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from bakeoff import plugins
+from bakeoff.config import check_options
+from bakeoff.errors import ConfigError, DataError, ModelError
+from bakeoff.files import sync_folder, write_json
+from bakeoff.models import weights
+from bakeoff.types import Checkpoint, Example, Tune
+
+FORMAT = 1
+MANIFEST = "checkpoint.json"
+
+
+def tune(
+    method: str,
+    base: str,
+    train: Sequence[Example],
+    valid: Sequence[Example] = (),
+    *,
+    out: str | Path,
+    seed: int = 0,
+    replace: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+    **options: Any,
+) -> Checkpoint:
+    """Train `base` by `method` and write the checkpoint folder `out`; `options` are the method's own.
+
+    `replace`: an earlier checkpoint in `out` stays until the new one is complete.
+    Raises `ConfigError` for a wrong option or an `out` in use, `DataError` for examples the method cannot learn from.
+    """
+    out = Path(out)
+    function = plugins.get("methods", method)
+    _check(method, function, options)
+    _check_target(out, replace)
+    if not train:
+        raise DataError("there are no training examples; add some, or give test and valid smaller shares")
+    untuned = weights.resolve(base)
+    if untuned.checkpoint is not None:
+        raise ConfigError(f"{base} is a checkpoint itself; name its base {untuned.checkpoint.base!r}")
+    base_fingerprint = untuned.fingerprint
+    scratch = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir(parents=True)
+    start = time.perf_counter()
+    try:
+        function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
+        manifest = {
+            "format": FORMAT,
+            **_identity(method, base, base_fingerprint, train, options, seed),
+            "seconds": round(time.perf_counter() - start, 1),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "versions": _versions(),
+            **_facts(scratch / "training.json"),
+            "files": {path.name: _sha256(path) for path in sorted(scratch.iterdir())},
+        }
+        write_json(scratch / MANIFEST, manifest)
+        _move(scratch, out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Checkpoint(out, base, base_fingerprint, method)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """A checkpoint folder, checked: format, method and the sha256 of each file; raises `ModelError`."""
+    path = Path(path)
+    manifest = _manifest(path)
+    if manifest["method"] not in plugins.names("methods"):
+        raise ModelError(f"{path} was made by the method {manifest['method']!r}, which is not installed; tune it again")
+    for name, sha256 in manifest["files"].items():
+        if not (path / name).is_file():
+            raise ModelError(f"{path} lacks its file {name}; copy the whole folder again, or tune it again")
+        if _sha256(path / name) != sha256:
+            raise ModelError(f"{path / name} is not the file that was trained; copy it again, or tune it again")
+    return Checkpoint(path, manifest["base"], manifest["base_fingerprint"], manifest["method"])
+
+
+def is_current(
+    out: str | Path, method: str, base: str, train: Sequence[Example], options: Mapping[str, Any], seed: int
+) -> bool:
+    """Whether `out` holds the checkpoint that `tune` would make of the same arguments."""
+    if not (Path(out) / MANIFEST).is_file():
+        return False
+    _check(method, plugins.get("methods", method), options)
+    wanted = _identity(method, base, weights.resolve(base).fingerprint, train, options, seed)
+    manifest = _manifest(Path(out))
+    return all(manifest.get(key) == value for key, value in wanted.items())
+
+
+# ---------------------------------------------------------------- before
+
+
+def _check(method: str, function: Tune, options: Mapping[str, Any]) -> None:
+    """Options against the method's signature; the error lists all with their defaults."""
+    try:
+        check_options(f"method {method}", options, function, also={})
+    except ConfigError as error:
+        known = ", ".join(f"{name}={value!r}" for name, value in _defaults(function).items())
+        raise ConfigError(f"{error}; {method} takes {known}") from error
+
+
+def _defaults(function: Tune) -> dict[str, Any]:
+    parameters = signature(function).parameters.values()
+    own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("seed", "progress")]
+    return {parameter.name: parameter.default for parameter in own}
+
+
+def _progress(function: Tune, progress: Callable[[int, int, str], None] | None) -> dict[str, Any]:
+    return {"progress": progress} if "progress" in signature(function).parameters else {}
+
+
+def _check_target(out: Path, replace: bool) -> None:
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise ConfigError(f"{out} is there and is no checkpoint; name another folder, or remove it")
+    if out.exists() and not replace:
+        raise ConfigError(f"{out} holds a checkpoint; name another folder, or pass replace=True")
+
+
+# ---------------------------------------------------------------- manifest
+
+
+def _identity(
+    method: str, base: str, base_fingerprint: str, train: Sequence[Example], options: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """What makes two trainings the same."""
+    data = json.dumps([asdict(example) for example in train], sort_keys=True, ensure_ascii=False)
+    return {
+        "method": method,
+        "base": base,
+        "base_fingerprint": base_fingerprint,
+        "data_sha256": hashlib.sha256(data.encode()).hexdigest(),
+        "options": {**_defaults(plugins.get("methods", method)), **options},
+        "seed": seed,
+    }
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What the method reports of itself moves into the manifest."""
+    facts: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
+    return facts
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is no checkpoint folder ({MANIFEST}: {error}); name one, or tune it again") from error
+    if manifest.get("format") != FORMAT:
+        raise ModelError(f"{path} has the format {manifest.get('format')!r}, not {FORMAT}; tune it again")
+    return manifest
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("bakeoff", "torch", "transformers", "peft", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _move(scratch: Path, out: Path) -> None:
+    for file in scratch.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    earlier = out.with_name(f".{out.name}.earlier")
+    if out.exists():
+        shutil.rmtree(earlier, ignore_errors=True)
+        out.rename(earlier)
+    scratch.rename(out)
+    sync_folder(out.parent)
+    shutil.rmtree(earlier, ignore_errors=True)
