@@ -34,7 +34,12 @@ def test_fusion_does_not_depend_on_the_order_of_its_retrievers() -> None:
 
 
 def test_packing_keeps_whole_passages_within_the_budget_and_drops_overlaps() -> None:
-    hits = [hit("a", "one two three", 0), hit("b", "two three four", 4), hit("c", "five six", 50), hit("d", "x " * 99, 90)]
+    hits = [
+        hit("a", "one two three", 0),
+        hit("b", "two three four", 4),
+        hit("c", "five six", 50),
+        hit("d", "x " * 99, 90),
+    ]
     packed = pack(hits, 12, lambda text: len(text.split()))
     assert [h.chunk.id for h in packed] == ["a", "c"]
 

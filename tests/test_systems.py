@@ -119,5 +119,7 @@ def test_a_lesson_without_the_gold_passage_teaches_to_abstain() -> None:
 
 def test_the_gold_passage_stands_at_every_place_in_lessons() -> None:
     rag = RAG(Generator(), Shelf(TITAN, MOUSE), k=2)
-    lessons = [rag.lesson(Example(str(n), "?", ("9",), (Evidence("e", 4, 28),))).messages[-1].content for n in range(200)]
+    lessons = [
+        rag.lesson(Example(str(n), "?", ("9",), (Evidence("e", 4, 28),))).messages[-1].content for n in range(200)
+    ]
     assert 70 <= sum(text.endswith("[1]") for text in lessons) <= 130

@@ -69,7 +69,8 @@ def read(folder: Path) -> Config:
     if not path.is_file():
         raise ConfigError(f"there is no {FILE} in {folder.resolve()}; run `bakeoff init`, or go to a project's folder")
     try:
-        return _build(Config, tomllib.loads(path.read_text(encoding="utf-8")), FILE)
+        config: Config = _build(Config, tomllib.loads(path.read_text(encoding="utf-8")), FILE)
+        return config
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 

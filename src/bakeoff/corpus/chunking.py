@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import cast
 
 from bakeoff.types import Chunk, Document
 
@@ -59,9 +60,9 @@ def _divide(text: str, span: Span, count: Callable[[str], int], size: int, separ
         divided = [piece for part in parts for piece in _divide(text, part, count, size, separators[1:])]
         yield from _merged(text, divided, count, size)
     else:
-        import semchunk
+        from semchunk.semchunk import chunk as split
 
-        offsets: list[Span] = semchunk.chunk(text[start:end], size, count, memoize=False, offsets=True)[1]  # type: ignore[assignment]
+        offsets = cast(list[Span], split(text[start:end], size, count, memoize=False, offsets=True)[1])
         yield from _trimmed(text, [(start + first, start + last) for first, last in offsets])
 
 

@@ -66,10 +66,9 @@ def _repeated(splits: Mapping[str, Sequence[Example]]) -> Iterable[Problem]:
         for same in _groups(examples, _question).values():
             if len(same) < 2:
                 continue
-            answers = {(example.label.casefold(), _answers(example), example.answerable) for example in same}
-            if len(answers) == 1:
+            if all(_answers(one) & _answers(other) for one, other in combinations(same, 2)):
                 yield Problem("warning", _ids(same), f"duplicate question in {name}", "keep one of them")
-            elif not any(set(_answers(a)) & set(_answers(b)) for a, b in combinations(same, 2)):
+            else:
                 cure = "decide which answer is right, or list all of them as references"
                 yield Problem("error", _ids(same), f"the same question with different answers in {name}", cure)
 
@@ -108,8 +107,12 @@ def _question(example: Example) -> str:
     return _normal(example.question)
 
 
-def _answers(example: Example) -> tuple[str, ...]:
-    return tuple(sorted(_normal(reference) for reference in example.references))
+def _answers(example: Example) -> set[str]:
+    """What would be right, an abstention included; conversations count by their last turn."""
+    if not example.answerable:
+        return {""}
+    said = [example.messages[-1].content] if example.messages else [*example.references, example.label]
+    return {_normal(answer) for answer in said if answer}
 
 
 def _normal(text: str) -> str:

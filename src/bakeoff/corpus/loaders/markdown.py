@@ -21,7 +21,9 @@ def load(path: Path) -> Loaded:
     if front := re.match(r"---\n(.*?)\n---\n", text, re.DOTALL):
         found = re.search(r"^title:\s*[\"']?(.+?)[\"']?\s*$", front[1], re.MULTILINE)
         title = found[1] if found else ""
-    sections, open_headings, fenced, offset = [], [], False, 0
+    sections: list[tuple[int, str]] = []
+    open_headings: list[tuple[int, str]] = []
+    fenced, offset = False, 0
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith(("```", "~~~")):
             fenced = not fenced

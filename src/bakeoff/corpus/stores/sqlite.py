@@ -289,7 +289,7 @@ def _forget(connection: sqlite3.Connection, document_id: str) -> None:
 
 
 def _conditions(filter: Filter | None) -> tuple[str, list[str]]:
-    where, values = "", []
+    where, values = "", list[str]()
     for field, allowed in (filter or {}).items():
         if field not in FILTERS:
             raise ConfigError(f"unknown filter field {field!r}; known are {', '.join(FILTERS)}")

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bakeoff.corpus import Corpus
+from bakeoff.errors import DataError, StoreError
+from bakeoff.models.embedders.hashing import Embedder
+from bakeoff.types import Evidence, Vectors
+
+
+def corpus(folder: Path, embedder: Embedder | None = None) -> Corpus:
+    return Corpus(folder / "index", embedder or Embedder(), chunk_tokens=32)
+
+
+def documents(folder: Path, **texts: str) -> Path:
+    root = folder / "docs"
+    root.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (root / f"{name}.md").write_text(text)
+    return root
+
+
+def test_sync_adds_updates_removes_and_leaves_the_rest(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="# A\nAlpha.", b="# B\nBeta.", c="# C\nGamma.")
+    this = corpus(tmp_path)
+    assert this.sync(root).added == ("docs/a.md", "docs/b.md", "docs/c.md")
+    (root / "b.md").write_text("# B\nChanged.")
+    (root / "c.md").unlink()
+    changes = this.sync(root)
+    assert (changes.updated, changes.removed, changes.unchanged) == (("docs/b.md",), ("docs/c.md",), ("docs/a.md",))
+    assert [hit.chunk.document_id for hit in this.store.search_text("changed beta gamma", 5)] == ["docs/b.md"]
+
+
+def test_unchanged_files_are_neither_parsed_nor_embedded_again(tmp_path: Path) -> None:
+    class Counting(Embedder):
+        calls = 0
+
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            self.calls += 1
+            return super().embed(texts)
+
+    root, embedder = documents(tmp_path, a="Alpha", b="Beta"), Counting()
+    this = corpus(tmp_path, embedder)
+    this.sync(root)
+    assert embedder.calls == 2
+    os.utime(root / "a.md", (1, 1))
+    this.sync(root)
+    assert embedder.calls == 2
+
+
+def test_the_same_content_under_two_names_is_two_documents(tmp_path: Path) -> None:
+    this = corpus(tmp_path)
+    this.sync(documents(tmp_path, a="Same words", b="Same words"))
+    assert {hit.chunk.document_id for hit in this.store.search_text("same", 5)} == {"docs/a.md", "docs/b.md"}
+
+
+def test_what_cannot_be_read_is_remembered_and_tried_again_when_it_changes(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (root / "b.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (root / "c.zzz").write_text("?")
+    (root / "d.md").write_text("   \n")
+    (root / ".hidden.md").write_text("x")
+    this = corpus(tmp_path)
+    failed = this.sync(root).failed
+    assert set(failed) == {"docs/b.pdf", "docs/c.zzz", "docs/d.md"}
+    assert failed["docs/b.pdf"].startswith("not a readable PDF")
+    assert failed["docs/c.zzz"].startswith("no loader for .zzz")
+    assert failed["docs/d.md"].startswith("no text found")
+    assert this.sync(root).failed == failed
+    (root / "d.md").write_text("Delta")
+    assert this.sync(root).added == ("docs/d.md",)
+
+
+def test_other_sources_stay_and_a_forgotten_one_goes(tmp_path: Path) -> None:
+    this = corpus(tmp_path)
+    root = documents(tmp_path, a="Alpha")
+    (tmp_path / "note.txt").write_text("Noted")
+    this.sync(root)
+    this.sync(tmp_path / "note.txt")
+    assert this.store.sources() == {"docs": 1, "note.txt": 1}
+    this.forget("docs")
+    assert this.store.ids() == ["note.txt"]
+
+
+def test_two_sources_of_one_name_are_refused_with_the_cure(tmp_path: Path) -> None:
+    one, other = tmp_path / "x" / "docs", tmp_path / "y" / "docs"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+        (folder / "a.md").write_text("A")
+    this = corpus(tmp_path)
+    with pytest.raises(DataError, match="two sources are named 'docs'"):
+        this.sync(one, other)
+    this.sync(one)
+    with pytest.raises(DataError, match="is .* already; give .* another name"):
+        this.sync(other)
+    assert this.sync(f"second={other}").added == ("second/a.md",)
+
+
+def test_a_missing_source_removes_nothing(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    this = corpus(tmp_path)
+    this.sync(root)
+    with pytest.raises(DataError, match="there is no source"):
+        this.sync(root, tmp_path / "gone")
+    assert this.store.ids() == ["docs/a.md"]
+
+
+def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (tmp_path / "secret.md").write_text("Secret")
+    (root / "out.md").symlink_to(tmp_path / "secret.md")
+    (root / "in.md").symlink_to(root / "a.md")
+    changes = corpus(tmp_path).sync(root)
+    assert changes.added == ("docs/a.md", "docs/in.md")
+    assert "leads out" in changes.failed["docs/out.md"]
+
+
+def test_file_names_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
+    root = documents(tmp_path)
+    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.md")).write_text("Coffee")
+    assert corpus(tmp_path).sync(root).added == ("docs/caf\\xe9.md",)
+
+
+def test_another_embedder_is_refused_until_the_index_is_renewed(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    corpus(tmp_path).sync(root)
+    other = corpus(tmp_path, Embedder(32))
+    with pytest.raises(StoreError, match="another embedder .* run `bakeoff ingest`"):
+        _ = other.embedder
+    assert other.sync(root).updated == ("docs/a.md",)
+    assert other.store.search_vectors(other.embedder.embed(["alpha"])[0], 1)
+
+
+def test_a_quote_is_located_whatever_its_white_space(tmp_path: Path) -> None:
+    this = corpus(tmp_path)
+    this.sync(documents(tmp_path, a="# A\nOne two\n  three four."))
+    found = this.locate(Evidence("a.md", -1, -1, "two three"))
+    assert found is not None and (found.document_id, found.start, found.end) == ("docs/a.md", 8, 19)
+    assert this.locate(Evidence("a.md", -1, -1, "two four")) is None
+
+
+def test_rows_of_a_database_are_documents_and_are_never_written(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT, note TEXT)")
+        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", [(7, "lamp", None), (9, "oil", "late")])
+    before = path.read_bytes()
+    this = corpus(tmp_path)
+    assert this.sync(f"sqlite:///{path}").added == ("shop.db/orders/7", "shop.db/orders/9")
+    document = this.store.document("shop.db/orders/9")
+    assert document is not None and document.text == "orders\nid: 9\nitem: oil\nnote: late"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE orders SET item = 'wick' WHERE id = 7")
+        connection.execute("DELETE FROM orders WHERE id = 9")
+    changes = this.sync(f"sqlite:///{path}")
+    assert (changes.updated, changes.removed) == (("shop.db/orders/7",), ("shop.db/orders/9",))
+    assert before != path.read_bytes()
+    with pytest.raises(DataError, match="has no table 'x'; it has orders"):
+        this.sync(f"sqlite:///{path}?table=x")
+    (tmp_path / "no.db").write_text("not a database at all, really not one")
+    with pytest.raises(DataError, match="cannot be read as a SQLite database"):
+        this.sync(f"sqlite:///{tmp_path / 'no.db'}")
+
+
+class Crash(Exception):
+    pass
+
+
+class Fragile(Embedder):
+    """Crashes at the n-th call."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.left -= 1
+        if self.left < 0:
+            raise Crash
+        return super().embed(texts)
+
+
+WORDS = st.sampled_from(["oil", "wick", "lamp", "glass", "flame", "brass"])
+EDIT = st.tuples(st.sampled_from("abcd"), st.one_of(st.none(), st.lists(WORDS, min_size=1, max_size=60)))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.lists(EDIT, max_size=4), st.one_of(st.none(), st.integers(0, 3))), max_size=5))
+def test_after_any_edits_and_crashes_the_index_equals_the_files(
+    tmp_path_factory: pytest.TempPathFactory, rounds: list[tuple[list[tuple[str, list[str] | None]], int | None]]
+) -> None:
+    folder = tmp_path_factory.mktemp("model")
+    root = documents(folder)
+    files: dict[str, str] = {}
+    for edits, crash in rounds:
+        for name, words in edits:
+            path = root / f"{name}.txt"
+            if words is None:
+                path.unlink(missing_ok=True)
+                files.pop(f"docs/{name}.txt", None)
+            else:
+                path.write_text(" ".join(words))
+                files[f"docs/{name}.txt"] = " ".join(words)
+        if crash is not None:
+            try:
+                corpus(folder, Fragile(crash)).sync(root)
+            except Crash:
+                pass
+        this = corpus(folder)
+        this.sync(root)
+        held = {id: document.text for id in this.store.ids() if (document := this.store.document(id))}
+        assert held == files
+        for id, text in files.items():
+            chunks = this.store.chunks(id)
+            assert [text[c.start : c.end] for c in chunks] == [c.text for c in chunks]
+            assert " ".join(c.text for c in chunks).split() == text.split()
+        hits = this.store.search_text("oil wick lamp glass flame brass", 1000)
+        assert len(hits) == len({hit.chunk.id for hit in hits}) == sum(len(this.store.chunks(id)) for id in files)
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from bakeoff.corpus import Corpus
+from bakeoff.models.embedders.hashing import Embedder
+corpus = Corpus(sys.argv[1], Embedder(), chunk_tokens=32)
+def acknowledged(done, total, text):
+    print(text, flush=True)
+    time.sleep(0.01)
+corpus.sync(sys.argv[2], progress=acknowledged)
+"""
+
+
+def test_kill_at_any_time_loses_and_doubles_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    root = documents(tmp_path, **{f"d{n:02}": f"# Doc {n}\nlamp number {n} " * 20 for n in range(40)})
+    done: set[str] = set()
+    for wait in (5, 14, 27):
+        command = [sys.executable, "-c", WRITER, str(tmp_path / "index"), str(root)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        for _ in range(wait):
+            done.add(process.stdout.readline().strip().removeprefix("indexing: "))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        this = corpus(tmp_path)
+        assert done <= set(this.store.ids())
+        assert not this.store.check()
+    this.sync(root)
+    whole = Corpus(tmp_path / "whole", Embedder(), chunk_tokens=32)
+    whole.sync(root)
+    assert this.fingerprint() == whole.fingerprint()
+    assert [this.store.chunks(id) for id in this.store.ids()] == [whole.store.chunks(id) for id in whole.store.ids()]
+
+
+def test_two_writers_and_a_reader_at_once_all_succeed(tmp_path: Path) -> None:
+    roots = []
+    for name in ("one", "two"):
+        root = tmp_path / name
+        root.mkdir()
+        for n in range(25):
+            (root / f"{n}.txt").write_text(f"lamp {name} {n}")
+        roots.append(root)
+    this = corpus(tmp_path)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / "index"), str(root)], stdout=subprocess.DEVNULL
+        )
+        for root in roots
+    ]
+    while any(process.poll() is None for process in processes):
+        this.store.search_text("lamp", 5)
+        time.sleep(0.02)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert this.store.sources() == {"one": 25, "two": 25}
+    assert not this.store.check()
