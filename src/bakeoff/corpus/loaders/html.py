@@ -12,7 +12,7 @@ from bakeoff.corpus.loaders.text import read
 SUFFIXES = (".html", ".htm", ".xhtml")
 VERSION = 1
 
-_UNSEEN = ["script", "style", "template", "noscript", "nav", "svg", "iframe", "[hidden]"]
+_UNSEEN = ["script", "style", "template", "noscript", "nav", "svg", "iframe"]
 _BLOCKS = frozenset(
     [
         "address",
@@ -50,6 +50,8 @@ def load(path: Path) -> Loaded:
     named = tree.css_first("title")
     outline = Outline(" ".join(named.text().split()) if named else "")
     tree.strip_tags(_UNSEEN)
+    for node in tree.css("[hidden]"):
+        node.decompose()
     if tree.body is not None:
         _walk(tree.body, outline)
     return outline.loaded()
