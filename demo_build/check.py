@@ -165,19 +165,10 @@ def main() -> int:
         ("none group", [item["group"] for item in items if item["kind"] == "unanswerable"]),
         (
             "row",
-            [
-                entry["document"]
-                for item in items
-                for entry in item["evidence"]
-                if "shop.db" in entry["document"]
-            ],
+            [entry["document"] for item in items for entry in item["evidence"] if "shop.db" in entry["document"]],
         ),
     ):
-        faults += [
-            f"{label} twice: {key}"
-            for key, count in Counter(keys).items()
-            if count > 1 and "style" not in key
-        ]
+        faults += [f"{label} twice: {key}" for key, count in Counter(keys).items() if count > 1 and "style" not in key]
     uses = Counter(entry["document"] for item in items for entry in item["evidence"])
     faults += [f"{name}: only {uses[name]} questions" for name in prose if uses[name] < 3]
     size = sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file())

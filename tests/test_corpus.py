@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -213,10 +214,8 @@ def test_after_any_edits_and_crashes_the_index_equals_the_files(
                 path.write_text(" ".join(words))
                 files[f"docs/{name}.txt"] = " ".join(words)
         if crash is not None:
-            try:
+            with contextlib.suppress(Crash):
                 corpus(folder, Fragile(crash)).sync(root)
-            except Crash:
-                pass
         this = corpus(folder)
         this.sync(root)
         held = {id: document.text for id in this.store.ids() if (document := this.store.document(id))}
@@ -273,9 +272,7 @@ def test_two_writers_and_a_reader_at_once_all_succeed(tmp_path: Path) -> None:
         roots.append(root)
     this = corpus(tmp_path)
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path / "index"), str(root)], stdout=subprocess.DEVNULL
-        )
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "index"), str(root)], stdout=subprocess.DEVNULL)
         for root in roots
     ]
     while any(process.poll() is None for process in processes):

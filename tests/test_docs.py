@@ -55,7 +55,9 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
             assert result.returncode == 0, f"{line}: {result.stderr}"
             assert result.stdout.strip(), line
     # After install, the first cited answer comes offline.
-    assert re.search(r"\[\d\] documents/", bakeoff('bakeoff ask "How long is the warranty on the Titan lamp?"', folder).stdout)
+    assert re.search(
+        r"\[\d\] documents/", bakeoff('bakeoff ask "How long is the warranty on the Titan lamp?"', folder).stdout
+    )
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
@@ -66,7 +68,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     shutil.copyfile(demo / "questions.jsonl", tmp_path / "questions.jsonl")
     code = code.replace("data.test[:10]", "data.test[:2]")
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert "few-shot" in result.stdout and "rag" in result.stdout
@@ -90,7 +97,10 @@ def test_every_dependency_is_named_with_its_reason() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    listed = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
     reasons = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     for requirement in listed:
         name = re.split(r"[<>=~!;\[ ]", requirement)[0]
@@ -102,7 +112,12 @@ def test_no_command_writes_outside_its_project_or_needs_a_home(tmp_path: Path) -
     environment = {**os.environ, "HOME": str(tmp_path / "nohome"), "BAKEOFF_CACHE": str(tmp_path / "cache")}
     code = "from bakeoff.cli import main; main()"
     result = subprocess.run(
-        [sys.executable, "-c", code, "list", "metrics"], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", code, "list", "metrics"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert result.returncode == 0
     assert not (tmp_path / "nohome").exists()

@@ -62,8 +62,10 @@ def test_a_mark_that_points_to_no_passage_is_removed_and_counted() -> None:
     assert (text, citations, removed) == ("90 grams and.", (), 2)
 
 
-def test_an_answer_without_marks_is_located_only_where_a_passage_holds_all_its_words() -> None:
+def test_an_answer_without_marks_is_located_where_a_passage_holds_its_numbers_and_most_words() -> None:
     hits = [hit("a", "It weighs 80 grams."), hit("b", "The Titan weighs 90 grams.")]
-    _, (citation,), _ = cite("90 grams", hits)
-    assert (citation.number, citation.made_by) == (2, "locator")
-    assert cite("95 grams", hits)[1] == ()
+    _, (citation,), _ = cite("The Titan lamp weighs 90 grams", hits)
+    assert (citation.number, citation.made_by, citation.quote) == (2, "locator", "The Titan weighs 90 grams.")
+    assert cite("95 grams", hits)[1] == ()  # another number
+    assert cite("Ninety wolves howl at grams", hits)[1] == ()  # one word of four
+    assert cite("90 grams", [])[1] == ()

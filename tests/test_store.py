@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from bakeoff import plugins
 from bakeoff.errors import ConfigError, StoreError
-from bakeoff.types import Chunk, Document, Store, Vectors
+from bakeoff.types import Chunk, Document, Filter, Hit, Store, Vectors
 
 
 @pytest.fixture(params=plugins.names("stores"))
@@ -59,7 +60,11 @@ def test_a_failure_is_remembered_and_its_text_is_gone(store: Store) -> None:
 def test_filters_hold_in_both_searches_and_unknown_ones_are_refused(store: Store) -> None:
     put(store, "s/a", ["oil one"], [unit(1, 0)])
     put(store, "t/b", ["oil two"], [unit(1, 0.1)], source="t")
-    for search in (lambda f: store.search_text("oil", 5, f), lambda f: store.search_vectors(unit(1, 0), 5, f)):
+    searches: list[Callable[[Filter], list[Hit]]] = [
+        lambda f: store.search_text("oil", 5, f),
+        lambda f: store.search_vectors(unit(1, 0), 5, f),
+    ]
+    for search in searches:
         assert [h.chunk.document_id for h in search({"source": ["t"]})] == ["t/b"]
         assert [h.chunk.document_id for h in search({"document_id": ["s/a"], "source": ["t"]})] == []
         with pytest.raises(ConfigError, match="unknown filter field 'sorce'"):

@@ -332,14 +332,13 @@ def test_a_head_is_served_by_the_classifier(
     base: str, tmp_path: Path, labels: tuple[str, ...], validated: bool
 ) -> None:
     pytest.importorskip("sklearn")
-    from bakeoff.models import embedder
     from bakeoff.systems.classifier import Classifier
 
     train = [example for example in LABELLED if example.label in labels]
     valid = [replace(example, question=f"please: {example.question}") for example in train[::2]] if validated else []
     path = tune("head", base, train, valid, out=tmp_path / "head", features="hashing").path
     load_checkpoint(path)
-    classifier = Classifier(path, embedder("hashing"))
+    classifier = Classifier(path)
     assert [classifier.answer(example.question).text for example in train] == [example.label for example in train]
     assert sorted(file.name for file in path.iterdir()) == ["checkpoint.json", "head.json"]
 

@@ -61,7 +61,7 @@ class Project:
         if kind == "classifier":
             from bakeoff.systems.classifier import Classifier
 
-            return Classifier(self._checkpoint_path(tuned), self.corpus.embedder, name=name)
+            return Classifier(self._checkpoint_path(tuned), name=name)
         generator = self._generator(tuned)
         if kind == "prompt":
             from bakeoff.systems import Prompt

@@ -49,10 +49,12 @@ tuned = "reader"
 [tune.closed-book]
 method = "lora"
 lesson = "zero-shot"         # learns to answer what this system shows the model
+epochs = {epochs}
 
 [tune.reader]
 method = "lora"
 lesson = "rag"
+epochs = {epochs}
 
 [compare]
 metrics = ["recall", "exact", "f1", "support", "retrieval_recall", "ndcg"]
@@ -72,9 +74,9 @@ def create(folder: Path, *, demo: bool, weights: bool, progress: Progress) -> li
     created = []
     if demo:
         created += _copy_demo(folder)
-        text = TEMPLATE.format(sources='"documents", "sqlite:///shop.db"', test=0.4, valid=0.1)
+        text = TEMPLATE.format(sources='"documents", "sqlite:///shop.db"', test=0.3, valid=0.1, epochs=1)
     else:
-        text = TEMPLATE.format(sources='"documents"', test=0.3, valid=0.1)
+        text = TEMPLATE.format(sources='"documents"', test=0.3, valid=0.1, epochs=2)
         (folder / "documents").mkdir(exist_ok=True)
         created.append(folder / "documents")
     write_atomically(folder / config.FILE, text)

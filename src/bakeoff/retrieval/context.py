@@ -10,6 +10,9 @@ from bakeoff.types import Citation, Hit
 MARK = re.compile(r"\s?\[(\d{1,3})\]")
 """A citation as models write it."""
 
+SUPPORTED = 0.6
+"""Share of an answer's content words that a passage must hold to be shown as its source unasked."""
+
 
 def pack(hits: Sequence[Hit], budget: int, count: Callable[[str], int]) -> list[Hit]:
     """The best hits whose rendered passages fit into `budget` tokens, without overlaps, best first.
@@ -77,12 +80,18 @@ def _citation(number: int, hit: Hit, claim: str, *, located: bool = False) -> Ci
 
 
 def _supporting(claim: str, hits: Sequence[Hit]) -> Citation | None:
-    """The first passage that holds all content words of the claim, as a citation; None when none does."""
+    """The passage that holds most of the claim's words, all its numbers among them; None when none holds enough."""
     words = _words(claim)
-    for number, hit in enumerate(hits, start=1):
-        if words and words <= _words(hit.chunk.text):
-            return _citation(number, hit, claim, located=True)
-    return None
+    numbers = {word for word in words if any(character.isdigit() for character in word)}
+    shares = [len(words & found) / len(words) if words and numbers <= found else 0.0 for found in map(_held, hits)]
+    best = max(range(len(hits)), key=lambda place: shares[place], default=0)
+    if not shares or shares[best] < SUPPORTED:
+        return None
+    return _citation(best + 1, hits[best], claim, located=True)
+
+
+def _held(hit: Hit) -> set[str]:
+    return _words(f"{hit.chunk.section} {hit.chunk.text}")
 
 
 def _words(text: str) -> set[str]:

@@ -9,18 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from bakeoff.errors import ModelError
-from bakeoff.types import Answer, Embedder, Question
+from bakeoff.models import embedder
+from bakeoff.types import Answer, Question
 
 
 class Classifier:
-    """Serves a checkpoint of the method `head`; `embedder` must be the one it was trained with."""
+    """Serves a checkpoint of the method `head`, with the embedder it was trained on."""
 
-    def __init__(self, checkpoint: Path, embedder: Embedder, *, name: str = "classifier") -> None:
-        self.name = name
-        self._embedder = embedder
+    def __init__(self, checkpoint: Path, *, name: str = "classifier") -> None:
+        if not (checkpoint / "head.json").is_file():
+            raise ModelError(f"{checkpoint} holds no head.json; a classifier needs a checkpoint of the method 'head'")
         head = json.loads((checkpoint / "head.json").read_text())
-        if head["features_fingerprint"] != embedder.fingerprint:
-            raise ModelError(f"{checkpoint} was trained on other features than {embedder.name}'s; tune it again")
+        self.name = name
+        self._embedder = embedder(head["features"])
+        if head["features_fingerprint"] != self._embedder.fingerprint:
+            raise ModelError(f"{checkpoint} was trained on another version of {head['features']}; tune it again")
         self._classes = list(head["classes"])
         self._weights, self._bias = np.array(head["weights"]), np.array(head["bias"])
 

@@ -71,10 +71,10 @@ def batches(rows: Sequence[Row], size: int, shuffle: random.Random) -> list[list
 
 
 def pieces(batch: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """Cut a batch so that no piece, padded to its longest row, holds more than `tokens`; always a row at least."""
+    """Cut a batch, longest rows first, so that no padded piece holds more than `tokens`; always a row at least."""
     piece: list[Row] = []
-    for row in sorted(batch, key=lambda row: len(row.ids)):
-        if piece and (len(piece) + 1) * len(row.ids) > tokens:
+    for row in sorted(batch, key=lambda row: len(row.ids), reverse=True):
+        if piece and (len(piece) + 1) * len(piece[0].ids) > tokens:
             yield piece
             piece = []
         piece.append(row)

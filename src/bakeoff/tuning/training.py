@@ -1,4 +1,9 @@
-"""The training loop: plain torch, the same for all methods that train by gradient."""
+"""The training loop: plain torch, the same for all methods that train by gradient.
+
+Each core computes the gradient of its own piece of a batch, and the sums meet once a step. Cores that share every
+matrix product meet thousands of times, and wait for the slowest each time: beside one other busy process that
+was 5 times slower (docs/log.md).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +28,8 @@ from bakeoff.tuning.rows import Row, batches, pieces
 
 Progress = Callable[[int, int, str], None]
 
-PIECE_TOKENS = 2048
-"""Tokens of one forward and backward pass; bounds memory (about 3 GB for 135M weights), not the result."""
+PIECE_TOKENS = 512
+"""Tokens of one forward and backward pass, padding included; bounds memory, and does not change the result."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 
@@ -68,44 +74,78 @@ def train(
 
     `model` is a causal language model whose parameters to train require gradients.
     """
-    torch.set_num_threads(free_cores())
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
     shuffle = random.Random(seed)
     plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_rows, batch_size, shuffle)]
     total = sum(len(row.ids) for _, batch in plan for row in batch)
-    before = loss_of(model, valid_rows)
-    best, best_loss, best_step = _copies(parameters), math.inf, 0
+    learner = _Learner(model)
+    before = learner.loss(valid_rows)
+    best, best_loss, best_step = learner.copies(), math.inf, 0
     steps: list[Step] = []
     done, seconds = 0, 0.0
     for number, (epoch, batch) in enumerate(plan, start=1):
         start = time.perf_counter()
         rate = learning_rate * _schedule(number, len(plan))
-        loss = _update(model, batch, optimizer, parameters, rate)
+        loss = learner.step(batch, rate)
         seconds += time.perf_counter() - start
         done += sum(len(row.ids) for row in batch)
         last_of_epoch = number == len(plan) or plan[number][0] != epoch
-        valid_loss = loss_of(model, valid_rows) if last_of_epoch else None
+        valid_loss = learner.loss(valid_rows) if last_of_epoch else None
         steps.append(Step(number, epoch, loss, valid_loss, rate, done / seconds))
         if last_of_epoch and (valid_loss is None or valid_loss < best_loss):
-            best, best_loss, best_step = _copies(parameters), valid_loss or math.inf, number
+            best, best_loss, best_step = learner.copies(), valid_loss or math.inf, number
         if progress:
             progress(done, total, f"loss {loss:.2f}")
-    with torch.no_grad():
-        for parameter, value in zip(parameters, best, strict=True):
-            parameter.copy_(value)
+    learner.restore(best)
     after = None if before is None else best_loss
     return Training(tuple(steps), best_step, before, after, done / seconds, seconds)
 
 
-def loss_of(model: Any, rows: Sequence[Row]) -> float | None:
-    """Mean loss of a trained token, without dropout; None for no rows."""
-    if not rows:
-        return None
-    model.eval()
-    with torch.no_grad():
-        total = sum(float(piece_loss(model, piece)) for piece in pieces(rows, PIECE_TOKENS))
-    return total / sum(row.trained for row in rows)
+class _Learner:
+    """A model that takes steps of AdamW, the pieces of a batch spread over the cores."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
+        torch.set_num_threads(1)
+        self._cores = ThreadPoolExecutor(free_cores(), initializer=torch.set_num_threads, initargs=(1,))
+
+    def step(self, batch: Sequence[Row], rate: float) -> float:
+        """One step at the learning rate `rate`; the pieces add up to exactly the whole batch's gradient."""
+        self._model.train()
+        losses, gradients = zip(*self._cores.map(self._gradients, pieces(batch, PIECE_TOKENS)), strict=True)
+        trained = sum(row.trained for row in batch)
+        # Summed in the order of the pieces, whichever core was first: the same seed gives the same weights.
+        for parameter, parts in zip(self._parameters, zip(*gradients, strict=True), strict=True):
+            parameter.grad = sum(parts[1:], start=parts[0]) / trained
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        return sum(losses) / trained
+
+    def loss(self, rows: Sequence[Row]) -> float | None:
+        """Mean loss of a trained token, without dropout; None for no rows."""
+        if not rows:
+            return None
+        self._model.eval()
+        return sum(self._cores.map(self._loss, pieces(rows, PIECE_TOKENS))) / sum(row.trained for row in rows)
+
+    def copies(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self._parameters]
+
+    def restore(self, copies: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self._parameters, copies, strict=True):
+                parameter.copy_(value)
+
+    def _gradients(self, piece: Sequence[Row]) -> tuple[float, tuple[Tensor, ...]]:
+        loss = piece_loss(self._model, piece)
+        return float(loss.detach()), torch.autograd.grad(loss, self._parameters)
+
+    def _loss(self, piece: Sequence[Row]) -> float:
+        with torch.no_grad():
+            return float(piece_loss(self._model, piece))
 
 
 def piece_loss(model: Any, rows: Sequence[Row]) -> Tensor:
@@ -126,7 +166,7 @@ def piece_loss(model: Any, rows: Sequence[Row]) -> Tensor:
         places += [number * longest + place - 1 for place in range(row.prompt, len(row.ids))]
         targets += row.ids[row.prompt :]
     # Under autocast the fp32 parameters of an adapter work on the base's bfloat16 states.
-    with torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == torch.bfloat16, cache_enabled=False):
         states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         logits = model.get_output_embeddings()(states.flatten(0, 1)[places])
     return cross_entropy(logits.float(), torch.tensor(targets), reduction="sum")
@@ -142,30 +182,9 @@ def write(result: Training, template: Template, out: Path) -> None:
     write_json(out / "training.json", facts | {"template_sha256": template.sha256})
 
 
-def _update(model: Any, batch: Sequence[Row], optimizer: Any, parameters: Sequence[Tensor], rate: float) -> float:
-    """One step of the optimiser; pieces of the batch add up to exactly the whole batch's gradient."""
-    model.train()
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    trained = sum(row.trained for row in batch)
-    loss = 0.0
-    for piece in pieces(batch, PIECE_TOKENS):
-        part: Any = piece_loss(model, piece) / trained
-        part.backward()
-        loss += float(part.detach())
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss
-
-
 def _schedule(step: int, steps: int) -> float:
     """Share of the learning rate: linear warm-up, then a cosine down to zero."""
     warm = max(1, round(WARM_UP * steps))
     if step <= warm:
         return step / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1)))
-
-
-def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in parameters]

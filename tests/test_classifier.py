@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sklearn")
+
+from bakeoff.errors import ModelError
+from bakeoff.project import Project
+from bakeoff.systems.classifier import Classifier
+
+ROWS = [
+    ("Where is my parcel?", "delivery"),
+    ("Has my order left?", "delivery"),
+    ("When does the parcel arrive?", "delivery"),
+]
+ROWS += [("My lamp is broken", "repair"), ("The glass broke", "repair"), ("Can you mend a broken lamp?", "repair")]
+
+
+def test_a_head_is_tuned_compared_and_classifies(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"id": f"{n}-{copy}", "question": q, "label": label})
+        for copy in range(4)
+        for n, (q, label) in enumerate(ROWS)
+    ]
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines))
+    (tmp_path / "bakeoff.toml").write_text(
+        'base = "smollm2-135m"\n[systems.head]\ntype = "classifier"\ntuned = "intent"\n'
+        '[tune.intent]\nmethod = "head"\nfeatures = "hashing"\n'
+        '[compare]\nmetrics = ["exact"]\n[examples]\ntest = 0.4\nvalid = 0\n[corpus]\nembedder = "hashing"\n'
+    )
+    project = Project(tmp_path)
+    (row,) = project.compare().table()
+    assert row.right is not None and row.right.estimate > 0.9
+    assert project.answer("Is the lamp broken?").text == "repair"
+
+
+def test_a_folder_without_a_head_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no head\.json"):
+        Classifier(tmp_path)
