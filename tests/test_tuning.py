@@ -144,6 +144,19 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(base: str, t
     assert one.read_bytes() != other.read_bytes()
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_the_number_of_cores_changes_no_byte(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    train = [replace(example, question="why? " * (60 + n)) for n, example in enumerate(TRAIN)]
+    written = []
+    for cores in ("1", "2"):
+        monkeypatch.setenv("BAKEOFF_THREADS", cores)
+        options = {**OPTIONS, "epochs": 1, "dropout": dropout}
+        written.append(tune("lora", base, train, out=tmp_path / cores, **options).path / "adapter_model.safetensors")
+    assert written[0].read_bytes() == written[1].read_bytes()
+
+
 def test_progress_reaches_its_total(base: str, tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     tune(

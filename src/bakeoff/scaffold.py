@@ -35,7 +35,7 @@ shots = 4
 
 [systems.rag]
 type = "rag"
-k = 3
+k = {k}
 
 [systems.lora]
 type = "prompt"
@@ -43,7 +43,7 @@ tuned = "closed-book"
 
 [systems.lora-rag]
 type = "rag"
-k = 3
+k = {k}
 tuned = "reader"
 
 [tune.closed-book]
@@ -74,9 +74,9 @@ def create(folder: Path, *, demo: bool, weights: bool, progress: Progress) -> li
     created = []
     if demo:
         created += _copy_demo(folder)
-        text = TEMPLATE.format(sources='"documents", "sqlite:///shop.db"', test=0.3, valid=0.1, epochs=1)
+        text = TEMPLATE.format(sources='"documents", "sqlite:///shop.db"', test=0.3, valid=0.1, epochs=1, k=2)
     else:
-        text = TEMPLATE.format(sources='"documents"', test=0.3, valid=0.1, epochs=2)
+        text = TEMPLATE.format(sources='"documents"', test=0.3, valid=0.1, epochs=2, k=3)
         (folder / "documents").mkdir(exist_ok=True)
         created.append(folder / "documents")
     write_atomically(folder / config.FILE, text)

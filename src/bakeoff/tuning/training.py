@@ -23,7 +23,6 @@ from torch.nn.functional import cross_entropy
 
 from bakeoff.files import write_json
 from bakeoff.models.chat import Template
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning.rows import Row, batches, pieces
 
 Progress = Callable[[int, int, str], None]
@@ -68,16 +67,18 @@ def train(
     epochs: int,
     batch_size: int,
     learning_rate: float,
+    cores: int,
     progress: Progress | None = None,
 ) -> Training:
     """Minimise the loss of the trained tokens with AdamW; keep the epoch that is best on `valid_rows`, else the last.
 
-    `model` is a causal language model whose parameters to train require gradients.
+    `model` is a causal language model whose parameters to train require gradients. The number of `cores` changes
+    no bit of the result, unless the model draws random numbers.
     """
     shuffle = random.Random(seed)
     plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_rows, batch_size, shuffle)]
     total = sum(len(row.ids) for _, batch in plan for row in batch)
-    learner = _Learner(model)
+    learner = _Learner(model, cores)
     before = learner.loss(valid_rows)
     best, best_loss, best_step = learner.copies(), math.inf, 0
     steps: list[Step] = []
@@ -103,12 +104,12 @@ def train(
 class _Learner:
     """A model that takes steps of AdamW, the pieces of a batch spread over the cores."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, cores: int) -> None:
         self._model = model
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
         torch.set_num_threads(1)
-        self._cores = ThreadPoolExecutor(free_cores(), initializer=torch.set_num_threads, initargs=(1,))
+        self._cores = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
 
     def step(self, batch: Sequence[Row], rate: float) -> float:
         """One step at the learning rate `rate`; the pieces add up to exactly the whole batch's gradient."""
@@ -122,7 +123,7 @@ class _Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        return sum(losses) / trained
+        return float(sum(losses)) / trained
 
     def loss(self, rows: Sequence[Row]) -> float | None:
         """Mean loss of a trained token, without dropout; None for no rows."""

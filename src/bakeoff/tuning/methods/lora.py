@@ -18,6 +18,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.files import write_json
 from bakeoff.models import weights as files
 from bakeoff.models.gguf import load_for_training, write_lora
+from bakeoff.models.llama import free_cores
 from bakeoff.tuning import training
 from bakeoff.tuning.rows import encode
 from bakeoff.types import Checkpoint, Example
@@ -43,6 +44,7 @@ def tune(
     """Train on the assistant's last message of each example and keep the epoch that is best on `valid`.
 
     `targets`: `all-linear`, or names of layers separated by commas, as in `q_proj,v_proj`.
+    `dropout` above 0 trains on one core, for its random numbers are one stream.
     Raises `DataError` for an example longer than `max_length` tokens: nothing is cut.
     """
     for name, value in {
@@ -75,6 +77,7 @@ def tune(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        cores=1 if dropout else free_cores(),
         progress=progress,
     )
     _save(adapted, config, out)
