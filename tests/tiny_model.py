@@ -91,6 +91,7 @@ def save_gguf(folder: Path, target: Path) -> Path:
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for key, tensor in load_file(folder / "model.safetensors").items():
         name = names.get_name(key, try_suffixes=(".weight",))
+        assert name is not None, key
         count = heads.get(key.split(".")[-2], 0)
         if count:  # convert_hf_to_gguf.py, LlamaModel.permute
             shape = (count, 2, tensor.shape[0] // count // 2, *tensor.shape[1:])
