@@ -122,7 +122,7 @@ def random_lora(model: Any, folder: Path) -> Any:
         warnings.simplefilter("ignore")
         torch.manual_seed(1)
         adapted = get_peft_model(model, config)
-        adapted.save_pretrained(str(folder))
+        adapted.save_pretrained(folder)  # type: ignore[arg-type]
     return adapted.eval()
 
 

@@ -110,6 +110,13 @@ def test_a_lesson_is_what_the_system_will_be_asked_with_the_cited_answer_last() 
     assert f"[{place}] The Mouse weighs" in lesson[1].content
 
 
+def test_a_gold_passage_that_was_missed_is_put_into_the_lesson() -> None:
+    example = Example("q1", "How heavy is the Mouse?", ("9 kilograms",), (Evidence("e", 4, 28),))
+    lesson = RAG(Generator(), Shelf(TITAN, MOUSE), k=1).lesson(example).messages
+    assert "Mouse weighs" in lesson[1].content and "Titan" not in lesson[1].content
+    assert lesson[-1].content == "9 kilograms [1]"
+
+
 def test_a_lesson_without_the_gold_passage_teaches_to_abstain() -> None:
     rag = RAG(Generator(), Shelf(TITAN), k=1)
     missed = Example("q", "?", ("9 kilograms",), (Evidence("e", 4, 28),))

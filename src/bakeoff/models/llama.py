@@ -39,9 +39,9 @@ def free_cores() -> int:
 
 
 def _ticks(stat: Path) -> tuple[int, int]:
-    """Idle and all ticks of the machine since it started."""
-    numbers = [int(number) for number in stat.read_text().split("\n", 1)[0].split()[1:]]
-    return numbers[3] + numbers[4], sum(numbers[:8])
+    """Idle and all ticks of the machine since it started; work at low priority yields, so it counts as idle."""
+    user, nice, system, idle, waiting, *others = map(int, stat.read_text().split("\n", 1)[0].split()[1:9])
+    return nice + idle + waiting, user + nice + system + idle + waiting + sum(others)
 
 
 class Engine:

@@ -15,6 +15,9 @@ INSTRUCTION = (
     f"If they do not hold the answer, reply: {ABSTENTION}"
 )
 
+LESSON_DEPTH = 50
+"""How deep the gold passage of a lesson is looked for."""
+
 
 class RAG:
     """Answers from `k` retrieved passages; `fallback` is asked instead where this system would abstain."""
@@ -43,7 +46,7 @@ class RAG:
     def answer(self, question: Question | str) -> Answer:
         question = Question.of(question)
         start = time.perf_counter()
-        hits = self._retrieve(question.text)
+        hits = self._pack(self._retriever.retrieve(question.text, self._k))
         retrieved = time.perf_counter()
         if not hits:
             return self._abstain(question, Answer(ABSTENTION, "abstained", timings={"retrieve": retrieved - start}))
@@ -63,25 +66,26 @@ class RAG:
     def lesson(self, example: Example) -> Example:
         """The example as this system meets it - passages included - with the right, cited answer last.
 
-        The gold passage moves to a place drawn from the example's id, so that its rank does not give the answer
-        away. Where retrieval missed it, and for unanswerable examples, the lesson is to abstain.
+        The best-ranked gold passage is put in where it was missed, at a place drawn from the example's id, so that
+        neither its presence nor its rank gives the answer away. Unanswerable examples, and those whose evidence is far
+        from what is retrieved, teach to abstain.
         """
-        hits = self._retrieve(example.question)
-        reply = target(example)
+        found = self._retriever.retrieve(example.question, max(self._k, LESSON_DEPTH))
+        hits, reply = self._pack(found[: self._k]), target(example)
         if example.answerable and example.evidence:
-            gold = next((n for n, hit in enumerate(hits) if any(e.in_chunk(hit.chunk) for e in example.evidence)), None)
-            if gold is not None:
-                place = random.Random(example.id).randrange(len(hits))
-                hits.insert(place, hits.pop(gold))
-                reply = f"{reply} [{place + 1}]"
-            else:
-                # Reading passages that do not hold the answer, the right thing is to say so.
+            gold = next((hit for hit in found if any(e.in_chunk(hit.chunk) for e in example.evidence)), None)
+            if gold is None:
                 reply = ABSTENTION
+            else:
+                hits = [hit for hit in hits if hit != gold][: self._k - 1]
+                place = random.Random(example.id).randrange(len(hits) + 1)
+                hits.insert(place, gold)
+                reply = f"{reply} [{place + 1}]"
         turns = self._messages(Question(example.question), hits)
         return replace(example, messages=(*turns, Message("assistant", reply)))
 
-    def _retrieve(self, query: str) -> list[Hit]:
-        return pack(self._retriever.retrieve(query, self._k), self._budget, self._count)
+    def _pack(self, hits: list[Hit]) -> list[Hit]:
+        return pack(hits, self._budget, self._count)
 
     def _count(self, passages: str) -> int:
         return self._generator.count([Message("user", passages)])

@@ -34,7 +34,7 @@ def tune(
     rank: int = 16,
     alpha: int = 32,
     dropout: float = 0.0,
-    learning_rate: float = 3e-4,
+    learning_rate: float = 1e-3,
     epochs: int = 2,
     batch_size: int = 4,
     max_length: int = 1024,
