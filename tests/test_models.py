@@ -114,6 +114,14 @@ def test_a_checkpoint_of_other_weights_is_refused(tmp_path: Path) -> None:
         weights.resolve(str(tmp_path))
 
 
+def test_a_checkpoint_with_a_changed_file_is_not_served(tmp_path: Path) -> None:
+    (tmp_path / "adapter.gguf").write_bytes(b"changed")
+    manifest = {"base": "minilm", "base_fingerprint": "0", "method": "lora", "files": {"adapter.gguf": "0" * 64}}
+    (tmp_path / "checkpoint.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match=r"adapter\.gguf is not the file that was trained"):
+        weights.resolve(str(tmp_path))
+
+
 def test_the_real_embedder_reads_meaning_and_refuses_what_exceeds_its_window() -> None:
     minilm = embedder("minilm")
     assert (minilm.dimension, minilm.window) == (384, 512)

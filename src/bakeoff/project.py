@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff import config
-from bakeoff.errors import ConfigError, UnknownNameError
+from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
 from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Retriever, System
 
 if TYPE_CHECKING:
@@ -146,7 +146,11 @@ class Project:
         if self.config.corpus.sources:
             self.ingest(progress=progress)
         for checkpoint in self._checkpoints_of(names):
-            self.tune(checkpoint, progress=progress)
+            try:
+                self.tune(checkpoint, progress=progress)
+            except MissingPackageError as error:
+                plain = " ".join(name for name in names if not self._options("systems", name).get("tuned"))
+                raise ConfigError(f"{error}; or leave tuning out: bakeoff compare {plain}") from error
         test = self.split.test[:limit] if limit else self.split.test
         return compare(
             [self.system(name) for name in names],

@@ -249,6 +249,10 @@ def _download(name: str, packaged: Packaged, folder: Path) -> Path:
 
 def _checkpoint(path: Path) -> Weights:
     manifest = json.loads((path / "checkpoint.json").read_text())
+    for name, sha256 in manifest["files"].items():
+        file = path / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            raise ModelError(f"{file} is not the file that was trained; copy it again, or run `bakeoff tune` again")
     base = resolve(manifest["base"])
     if base.fingerprint != manifest["base_fingerprint"]:
         raise ModelError(
