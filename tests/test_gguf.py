@@ -76,7 +76,9 @@ def test_a_lora_in_llama_cpp_gives_the_log_probabilities_of_peft(files: tuple[Pa
     prompt = "The capital of France is"
     ids = tokenizer.encode(prompt, add_special_tokens=False).ids
     plain, tuned = (
-        engine.complete({"prompt": prompt, "max_tokens": 1, "logprobs": 5, "lora": [{"id": 0, "scale": scale}]})
+        engine.complete(
+            {"prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": 5, "lora": [{"id": 0, "scale": scale}]}
+        )
         for scale in (0.0, 1.0)
     )
     expected = torch.log_softmax(logits(adapted, ids)[-1], -1)
