@@ -3,7 +3,7 @@
     make bench-road DATA=path/to/data
 
 Corpus: its 240 paragraphs, one document each. Split by article, never by question. Writes the report's table with
-the command and the machine into docs/results.md.
+the command and the machine into docs/results.md, between the two markers there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import platform
 import sys
 from pathlib import Path
 
+from bakeoff.examples import Examples
 from bakeoff.project import Project
+from bakeoff.types import Example
 
 TOML = """\
 base = "smollm2-135m"
@@ -24,8 +26,6 @@ seed = 7
 sources = ["paragraphs"]
 [examples]
 path = "questions.jsonl"
-test = {test}
-valid = {valid}
 [systems.zero-shot]
 type = "prompt"
 [systems.few-shot]
@@ -55,23 +55,28 @@ baseline = "zero-shot"
 """
 
 
+BEGIN, END = "<!-- road -->", "<!-- /road -->"
+
 PROMPTS_CHOSEN_ON = 10
-"""The first ten articles were looked at when prompts were chosen (docs/log.md): no question of theirs is asked."""
+"""The first ten articles were looked at when prompts were chosen (docs/log.md): they are learnt from, never asked."""
 
 
 def write_project(data: Path, folder: Path, questions: int) -> None:
-    """Paragraphs as text files and a seeded sample of `questions` questions, grouped by article."""
+    """Paragraphs as text files, and the questions grouped by article.
+
+    An evenly spread sample of `questions` is divided by article into test, validation and training; what the sample
+    leaves of the training articles is learnt from too.
+    """
     articles = json.loads((data / "xquad" / "xquad.en.json").read_text(encoding="utf-8"))["data"]
     (folder / "paragraphs").mkdir(parents=True, exist_ok=True)
     rows = []
     for article_number, article in enumerate(articles):
-        asked = article_number >= PROMPTS_CHOSEN_ON
         for number, paragraph in enumerate(article["paragraphs"]):
             name = f"{article_number:02}-{number}.txt"
             text = paragraph["context"].strip()
             (folder / "paragraphs" / name).write_text(text + "\n", encoding="utf-8")
             shift = len(paragraph["context"]) - len(paragraph["context"].lstrip())
-            for entry in paragraph["qas"] if asked else ():
+            for entry in paragraph["qas"]:
                 start = entry["answers"][0]["answer_start"] - shift
                 rows.append(
                     {
@@ -88,11 +93,20 @@ def write_project(data: Path, folder: Path, questions: int) -> None:
                         "group": f"article-{article_number:02}",
                     }
                 )
-    # Evenly spread, so that all articles stay in.
-    taken = [rows[int(place * len(rows) / questions)] for place in range(min(questions, len(rows)))]
-    lines = [json.dumps(row, ensure_ascii=False) for row in taken]
+    asked = [row for row in rows if int(row["group"][-2:]) >= PROMPTS_CHOSEN_ON]
+    sample = [asked[int(place * len(asked) / questions)] for place in range(min(questions, len(asked)))]
+    parts = Examples([Example(row["id"], row["question"], group=row["group"]) for row in sample])
+    split = parts.split(test=0.43, valid=0.07, seed=7)
+    held_out = {e.group: name for name, part in (("test", split.test), ("valid", split.valid)) for e in part}
+    chosen = {row["id"] for row in sample}
+    rows = [
+        {**row, "split": held_out.get(row["group"], "train")}
+        for row in rows
+        if row["group"] not in held_out or row["id"] in chosen
+    ]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     (folder / "questions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "bakeoff.toml").write_text(TOML.format(test=0.43, valid=0.07), encoding="utf-8")
+    (folder / "bakeoff.toml").write_text(TOML, encoding="utf-8")
 
 
 def main() -> None:
@@ -112,12 +126,13 @@ def main() -> None:
     split = project.split
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
     text = (
-        "# Results\n\n## The road on XQuAD English\n\n"
         "`make bench-road DATA=...`: SmolLM2-135M-Instruct (Q8_0, llama.cpp) on the 240 paragraphs of XQuAD English; "
         f"{len(split.train)} training, {len(split.valid)} validation and {len(split.test)} test questions, split by "
         f"article. Machine: {machine}.\n\n{paths['md'].read_text(encoding='utf-8')}"
     )
-    Path("docs/results.md").write_text(text, encoding="utf-8")
+    page = Path("docs/results.md").read_text(encoding="utf-8")
+    before, after = page.split(BEGIN)[0], page.split(END)[1]
+    Path("docs/results.md").write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
     print(comparison)
     print(recommendation)
 

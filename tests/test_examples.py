@@ -78,6 +78,25 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
     assert ids[0] == ids[1] != ids[2]
 
 
+def test_a_group_goes_where_its_author_put_it_and_the_shares_divide_the_rest() -> None:
+    claimed = [Example(f"c{n}", "?", group=f"c{n // 2}", split="test" if n % 2 else "") for n in range(10)]
+    split = Examples([*claimed, *(Example(f"{n:03}", "?") for n in range(90))]).split(test=0.3, valid=0.1)
+    assert set(claimed) <= set(split.test)
+    assert 25 <= len(split.test) <= 35 and 5 <= len(split.valid) <= 15
+
+
+def test_a_group_that_two_parts_claim_is_refused() -> None:
+    examples = Examples([Example("a", "?", group="g", split="train"), Example("b", "?", group="g", split="test")])
+    with pytest.raises(DataError, match="group 'g' stands in test and in train"):
+        examples.split()
+
+
+def test_an_unknown_part_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question": "?", "split": "dev"}\n')
+    with pytest.raises(DataError, match="q.jsonl:1: split 'dev'; write train, valid, test"):
+        load_examples(tmp_path / "q.jsonl")
+
+
 def test_shares_that_leave_no_training_part_are_refused() -> None:
     with pytest.raises(ConfigError, match="test=0.7 and valid=0.3"):
         Examples([Example("1", "?")]).split(test=0.7, valid=0.3)

@@ -2,7 +2,7 @@
 
 One JSON object a line (or a CSV row) with `question` and, as far as known, `references` (a list; or `answer`, one
 string), `evidence` ([{document, quote}] or [{document, start, end}]), `group`, `kind`, `label`, `rejected`,
-`messages`, `answerable` and `id`.
+`messages`, `answerable`, `split` and `id`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ FIELDS = (
     "group",
     "kind",
     "answerable",
+    "split",
 )
+PARTS = ("train", "valid", "test")
 
 
 class Examples(Sequence[Example]):
@@ -56,7 +58,8 @@ class Examples(Sequence[Example]):
     def split(self, *, test: float = 0.3, valid: float = 0.1, seed: int = 0) -> Split:
         """Divide by group, so that questions on one document never stand on both sides.
 
-        Raises `ConfigError` when the shares leave no training part.
+        A group goes where one of its examples says it belongs; the shares divide the others. Raises `ConfigError` when
+        the shares leave no training part, and `DataError` for a group that is claimed by two parts.
         """
         if not (0 < test < 1 and 0 <= valid < 1 and test + valid < 1):
             raise ConfigError(f"test={test} and valid={valid} must be shares that leave some examples for training")
@@ -68,8 +71,12 @@ class Examples(Sequence[Example]):
         wanted = {"test": test * len(self), "valid": valid * len(self), "train": (1 - test - valid) * len(self)}
         parts: dict[str, list[Example]] = {name: [] for name in wanted}
         for name in order:
-            # The part that lacks the largest share of what it should hold takes the next group.
-            part = max(parts, key=lambda part: 1 - len(parts[part]) / wanted[part] if wanted[part] else -1.0)
+            claims = sorted({example.split for example in groups[name]} - {""})
+            if len(claims) > 1:
+                raise DataError(f"group {name!r} stands in {' and in '.join(claims)}; give all of it one split")
+            # The part that lacks the largest share of what it should hold takes the next unclaimed group.
+            lacking = max(parts, key=lambda part: 1 - len(parts[part]) / wanted[part] if wanted[part] else -1.0)
+            part = claims[0] if claims else lacking
             parts[part] += groups[name]
         return Split(**{name: Examples(sorted(part, key=lambda example: example.id)) for name, part in parts.items()})
 
@@ -156,6 +163,9 @@ def _example(path: Path, line: int, row: Mapping[str, Any]) -> Example:
     unknown = sorted(set(row) - set(FIELDS), key=str)
     if unknown:
         raise DataError(f"{where}: unknown column {unknown[0]!r}; known are {', '.join(FIELDS)}")
+    split = str(row.get("split", ""))
+    if split not in ("", *PARTS):
+        raise DataError(f"{where}: split {split!r}; write {', '.join(PARTS)}, or leave it out")
     messages = tuple(_message(where, message) for message in _list(where, row, "messages"))
     question = row.get("question") or next((turn.content for turn in messages if turn.role == "user"), "")
     if not isinstance(question, str) or not question.strip():
@@ -175,6 +185,7 @@ def _example(path: Path, line: int, row: Mapping[str, Any]) -> Example:
         group=str(row.get("group", "")),
         kind=str(row.get("kind", "")),
         answerable=str(row.get("answerable", True)).lower() not in ("false", "0", "no"),
+        split=split,
     )
 
 

@@ -122,6 +122,8 @@ class Example:
     """Slice of the report, as in `fact` or `table`."""
     answerable: bool = True
     """False where the right behaviour is to abstain."""
+    split: str = ""
+    """`train`, `valid` or `test` where the data's author has divided it; empty leaves it to `Examples.split`."""
 
 
 @dataclass(frozen=True, slots=True)

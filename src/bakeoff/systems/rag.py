@@ -66,9 +66,9 @@ class RAG:
     def lesson(self, example: Example) -> Example:
         """The example as this system meets it - passages included - with the right, cited answer last.
 
-        The best-ranked gold passage is put in where it was missed, at a place drawn from the example's id, so that
-        neither its presence nor its rank gives the answer away. Unanswerable examples, and those whose evidence is far
-        from what is retrieved, teach to abstain.
+        Passages stand as they were retrieved: how far a rank can be trusted is part of what there is to learn. Where
+        the gold passage was missed, it takes the last one's place, at a rank drawn from the example's id. Unanswerable
+        examples, and those whose evidence is far from what is retrieved, teach to abstain.
         """
         found = self._retriever.retrieve(example.question, max(self._k, LESSON_DEPTH))
         hits, reply = self._pack(found[: self._k]), target(example)
@@ -77,10 +77,10 @@ class RAG:
             if gold is None:
                 reply = ABSTENTION
             else:
-                hits = [hit for hit in hits if hit != gold][: self._k - 1]
-                place = random.Random(example.id).randrange(len(hits) + 1)
-                hits.insert(place, gold)
-                reply = f"{reply} [{place + 1}]"
+                if gold not in hits:
+                    hits = hits[: self._k - 1]
+                    hits.insert(random.Random(example.id).randrange(len(hits) + 1), gold)
+                reply = f"{reply} [{hits.index(gold) + 1}]"
         turns = self._messages(Question(example.question), hits)
         return replace(example, messages=(*turns, Message("assistant", reply)))
 
