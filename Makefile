@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-embedding clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -37,8 +37,8 @@ docs: .venv/ready  ## Write the generated parts of the documentation again
 bench-road: .venv/ready  ## The road on XQuAD: DATA=folder with xquad/xquad.en.json
 	$(BIN)/python benchmarks/road.py --data $(DATA)
 
-bench-embedding: .venv/ready  ## Embedders on this CPU, side by side: DATA=folder
-	$(BIN)/python benchmarks/embedding.py --data $(DATA)
+bench-engines: .venv/ready  ## Encodings of the packaged models on this CPU, side by side: DATA=folder
+	$(BIN)/python benchmarks/engines.py --data $(DATA)
 
 clean:  ## Remove the environment and the demo project
 	rm -rf .venv $(DEMO)
@@ -49,6 +49,6 @@ clean:  ## Remove the environment and the demo project
 	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable ".[tune,openai]" --group dev
+	$(BIN)/pip install --quiet --editable ".[tune,openai,formats,postgresql,watch]" --group dev
 	$(BIN)/python -m bakeoff.models.weights
 	@touch $@

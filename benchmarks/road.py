@@ -3,17 +3,17 @@
     make bench-road DATA=path/to/data
 
 Corpus: its 240 paragraphs, one document each. Split by article, never by question. Writes the report's table with
-the command and the machine into docs/results.md, between the two markers there.
+the command and the machine into docs/results.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 from pathlib import Path
+
+from results import machine, publish
 
 from bakeoff.examples import Examples
 from bakeoff.project import Project
@@ -54,8 +54,6 @@ metrics = ["recall", "exact", "f1", "support", "retrieval_recall", "ndcg"]
 baseline = "zero-shot"
 """
 
-
-BEGIN, END = "<!-- road -->", "<!-- /road -->"
 
 PROMPTS_CHOSEN_ON = 10
 """The first ten articles were looked at when prompts were chosen (docs/log.md): they are learnt from, never asked."""
@@ -124,15 +122,12 @@ def main() -> None:
     comparison = project.compare(progress=_print)
     recommendation, paths = project.report("latest", comparison)
     split = project.split
-    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
     text = (
         "`make bench-road DATA=...`: SmolLM2-135M-Instruct (Q8_0, llama.cpp) on the 240 paragraphs of XQuAD English; "
         f"{len(split.train)} training, {len(split.valid)} validation and {len(split.test)} test questions, split by "
-        f"article. Machine: {machine}.\n\n{paths['md'].read_text(encoding='utf-8')}"
+        f"article. Machine: {machine()}.\n\n{paths['md'].read_text(encoding='utf-8')}"
     )
-    page = Path("docs/results.md").read_text(encoding="utf-8")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    Path("docs/results.md").write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    publish("road", text)
     print(comparison)
     print(recommendation)
 

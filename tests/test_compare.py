@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bakeoff.errors import BakeoffError, ConfigError, DataError, ModelError, StoreError, UnknownNameError
@@ -252,6 +253,19 @@ def test_progress_counts_what_was_answered_before(tmp_path: Path) -> None:
 def test_the_machine_is_noted_beside_the_results(tmp_path: Path) -> None:
     machine = run([adder()], tmp_path).machine
     assert machine["peak_mb"]["adder"] > 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak can be reset on Linux only")
+def test_the_peak_of_a_system_is_not_that_of_what_ran_before_it(tmp_path: Path) -> None:
+    block = np.ones(2**26)  # 512 MB
+    high = run([adder()], tmp_path / "high").machine["peak_mb"]["adder"]
+    del block
+    low = run([adder()], tmp_path / "low").machine["peak_mb"]["adder"]
+    assert low < high - 400
+
+
+def test_the_machine_names_its_cores(tmp_path: Path) -> None:
+    machine = run([adder()], tmp_path).machine
     assert machine["cpus"] == os.cpu_count()
 
 

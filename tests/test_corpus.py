@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.corpus import Corpus
-from bakeoff.errors import DataError, StoreError
+from bakeoff.errors import DataError, StoreError, UnknownNameError
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.types import Evidence, Vectors
 
@@ -64,6 +64,133 @@ def test_the_same_content_under_two_names_is_two_documents(tmp_path: Path) -> No
     this = corpus(tmp_path)
     this.sync(documents(tmp_path, a="Same words", b="Same words"))
     assert {hit.chunk.document_id for hit in this.store.search_text("same", 5)} == {"docs/a.md", "docs/b.md"}
+
+
+class Counting(Embedder):
+    """Counts the texts it embeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedded: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.embedded += texts
+        return super().embed(texts)
+
+
+def test_what_was_embedded_before_is_not_embedded_again(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Oil lamps burn. " * 20)
+    embedder = Counting()
+    this = corpus(tmp_path, embedder)
+    this.sync(root)
+    whole = len(embedder.embedded)
+    (root / "a.md").rename(root / "b.md")
+    changes = this.sync(root)
+    assert (changes.added, changes.removed, len(embedder.embedded)) == (("docs/b.md",), ("docs/a.md",), whole)
+    (root / "b.md").write_text((root / "b.md").read_text() + "\n\nWicks are trimmed.")
+    this.sync(root)
+    assert [text for text in embedder.embedded[whole:] if "Wicks" in text] == embedder.embedded[whole:]
+    (hit,) = this.store.search_text("wicks", 5)
+    assert this.store.search_vectors(embedder.embed([hit.chunk.text])[0], 1)[0].chunk == hit.chunk
+
+
+def test_the_case_of_a_name_is_part_of_it(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    this = corpus(tmp_path)
+    this.sync(root)
+    (root / "a.md").rename(root / "A.md")
+    changes = this.sync(root)
+    assert (changes.added, changes.removed) == (("docs/A.md",), ("docs/a.md",))
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha", b="Beta", c="Gamma")
+    this = corpus(tmp_path)
+    assert this.sync(root, dry_run=True).added == ("docs/a.md", "docs/b.md", "docs/c.md")
+    assert this.store.ids() == []
+    this.sync(root)
+    before = this.fingerprint()
+    (root / "a.md").write_text("Other")
+    (root / "b.md").unlink()
+    changes = this.sync(root, dry_run=True)
+    assert (changes.updated, changes.removed, changes.unchanged) == (("docs/a.md",), ("docs/b.md",), ("docs/c.md",))
+    assert this.fingerprint() == before
+
+
+def test_what_was_not_read_of_a_document_is_told(tmp_path: Path) -> None:
+    root = documents(tmp_path)
+    message = "From: a@b.c\nSubject: Lamps\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n"
+    body = "--x\nContent-Type: text/plain\n\nOil.\n--x\nContent-Disposition: attachment; filename=p.pdf\n\nz\n--x--\n"
+    (root / "a.eml").write_text(message + body)
+    changes = corpus(tmp_path).sync(root)
+    assert changes.unread == {"docs/a.eml": ("the attachment p.pdf",)}
+
+
+def test_a_row_is_found_and_placed_by_sheet_and_cell(tmp_path: Path) -> None:
+    root = documents(tmp_path)
+    (root / "prices.csv").write_text("lamp,price\n" + "\n".join(f"L{n},{n} crowns" for n in range(40)))
+    this = corpus(tmp_path)
+    this.sync(root)
+    hit = this.store.search_text("L17", 1)[0]
+    offset = hit.chunk.start + hit.chunk.text.index("lamp: L17")
+    assert this.place("docs/prices.csv", offset) == "line 19"
+    assert this.place("docs/none.csv", 0) == ""
+
+
+def test_groups_are_enforced_in_every_search_and_reading(tmp_path: Path) -> None:
+    root = documents(tmp_path, open="oil for all", pay="oil wages", plans="oil secrets")
+    access = {"docs/pay*": ["hr", "board"], "docs/plans*": ["board"]}
+    this = corpus(tmp_path)
+    this.sync(root, access=access)
+    asked = this.embedder.embed(["oil"])[0]
+    for groups, seen in {
+        (): {"docs/open.md"},
+        ("hr",): {"docs/open.md", "docs/pay.md"},
+        ("hr", "board"): {"docs/open.md", "docs/pay.md", "docs/plans.md"},
+        ("[]", "%", "h"): {"docs/open.md"},
+    }.items():
+        view = this.readable_by(groups).store
+        assert {hit.chunk.document_id for hit in view.search_text("oil", 9)} == seen
+        assert {hit.chunk.document_id for hit in view.search_vectors(asked, 9)} == seen
+        # A filter that came with the question opens nothing.
+        assert {hit.chunk.document_id for hit in view.search_text("oil", 9, {"groups": ["board"]})} == seen
+        assert {id for id in this.store.ids() if view.document(id)} == seen
+        assert {id for id in this.store.ids() if view.chunks(id)} == seen
+    embedder = Counting()
+    again = corpus(tmp_path, embedder)
+    changes = again.sync(root, access={"docs/pay*": ["hr"]})
+    assert (changes.updated, embedder.embedded) == (("docs/pay.md", "docs/plans.md"), [])
+    assert {hit.chunk.document_id for hit in again.readable_by(()).store.search_text("oil", 9)} == {
+        "docs/open.md",
+        "docs/plans.md",
+    }
+
+
+@pytest.mark.parametrize("whole_source", [True, False])
+def test_after_forgetting_and_purging_no_byte_of_the_text_is_left(tmp_path: Path, whole_source: bool) -> None:
+    secret = [f"zq{n:04}xv" for n in range(400)]
+    root = documents(tmp_path, a=" ".join(secret), b="Beta stays")
+    this = corpus(tmp_path)
+    this.sync(root)
+    (root / "b.md").unlink()
+    this.sync(root)
+    (root / "b.md").write_text("Beta stays")
+    assert this.forget("docs" if whole_source else "docs/a.md") == 1
+    this.purge()
+    left = b"".join(path.read_bytes() for path in (tmp_path / "index").rglob("*") if path.is_file()).lower()
+    assert not [word for word in secret if word.encode() in left]
+    assert b"zq0" not in left
+    assert not this.store.check()
+    with pytest.raises(UnknownNameError, match="unknown source or document 'docs/zzz'"):
+        this.forget("docs/zzz")
+
+
+def test_an_index_of_another_version_is_refused_with_the_cure(tmp_path: Path) -> None:
+    corpus(tmp_path).sync(documents(tmp_path, a="Alpha"))
+    with sqlite3.connect(tmp_path / "index" / "corpus.db") as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(StoreError, match="another version of bakeoff; delete it and run `bakeoff ingest`"):
+        corpus(tmp_path)
 
 
 def test_what_cannot_be_read_is_remembered_and_tried_again_when_it_changes(tmp_path: Path) -> None:

@@ -88,6 +88,21 @@ def test_a_lora_in_llama_cpp_gives_the_log_probabilities_of_peft(files: tuple[Pa
     assert max(abs(entry["logprob"] - float(expected[entry["id"]])) for entry in top(plain)) > 0.2
 
 
+def test_what_is_written_does_not_depend_on_how_many_cores_were_idle(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bakeoff.models.llama import Engine
+
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setenv("BAKEOFF_THREADS", str(threads))
+        engine = Engine(files[1], window=1024)
+        request = {"prompt": "The capital of France is " * 60, "max_tokens": 4, "temperature": 0, "logprobs": 5}
+        choice = engine.complete(request)["choices"][0]
+        found.append([entry["top_logprobs"] for entry in choice["logprobs"]["content"]])
+    assert found[0] == found[1] == found[2]
+
+
 def test_reencoding_keeps_the_weights_within_eight_bits_and_the_metadata(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
+import resource
+import socket
 import zipfile
+import zlib
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import docx
+import odfdo
 import openpyxl
+import pptx
+import pypdfium2
 import pytest
 
 from bakeoff.corpus import chunking, parsing
@@ -40,6 +48,24 @@ def test_markdown_sections_follow_headings_outside_code(parser: Parser, tmp_path
         ("## Dee", "Top > Deep"),
         ("# Next", "Next"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Le café coûte dix crédits à Genève, où l'été est très agréable."),
+        ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy. Cena lampy je čtyřicet korun."),
+        ("koi8_r", "Цена лампы сорок крон. Возврат возможен в течение тридцати дней после покупки."),
+        ("shift_jis", "ランプの価格は四十クローネです。部品は三年間保証されます。"),
+        ("gb18030", "灯的价格是四十克朗,保修三年。"),
+        ("utf-16-le", "Größere Lampen kosten mehr."),
+        ("utf-32", "Größere Lampen kosten mehr."),
+    ],
+)
+def test_the_encoding_of_text_is_guessed(parser: Parser, tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(text.encode(encoding))
+    assert load(parser, path).text == text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -85,6 +111,128 @@ def test_a_spreadsheet_row_reads_by_itself(parser: Parser, tmp_path: Path) -> No
     loaded = load(parser, tmp_path / "a.xlsx")
     assert loaded.text.split("\n") == ["Lamp: Titan; Price: 38", "Lamp: Mouse; Price: 4.5; new"]
     assert loaded.sections == ((0, "Lamps"),)
+
+
+def test_a_row_knows_its_sheet_and_cells(parser: Parser, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = "Prices"
+    for cell, value in {"C3": "Lamp", "AB3": "Price", "C4": "Titan", "AB4": 40, "C6": "Mouse"}.items():
+        sheet[cell] = value
+    book.save(tmp_path / "a.xlsx")
+    loaded = load(parser, tmp_path / "a.xlsx")
+    assert loaded.text.split("\n") == ["Lamp: Titan; Price: 40", "Lamp: Mouse"]
+    assert loaded.places == ((0, "Prices!C4:AB4"), (23, "Prices!C6:AB6"))
+
+
+def test_slides_are_pages_read_from_the_top_with_tables_and_notes(parser: Parser, tmp_path: Path) -> None:
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[5])
+    slide.shapes.title.text = "Prices"
+    low = slide.shapes.add_textbox(0, 5_000_000, 100, 100)
+    low.text_frame.text = "All in crowns."
+    cells = slide.shapes.add_table(2, 2, 0, 3_000_000, 100, 100).table
+    for place, text in {(0, 0): "Lamp", (0, 1): "Price", (1, 0): "Titan", (1, 1): "40"}.items():
+        cells.cell(*place).text = text
+    slide.notes_slide.notes_text_frame.text = "Say it slowly."
+    presentation.slides.add_slide(presentation.slide_layouts[6])
+    presentation.save(str(tmp_path / "a.pptx"))
+    loaded = load(parser, tmp_path / "a.pptx")
+    assert loaded.text.split("\n") == ["Prices", "Lamp: Titan; Price: 40", "All in crowns.", "Notes: Say it slowly."]
+    assert (loaded.pages, [name for _, name in loaded.sections]) == ((0, len(loaded.text) + 1), ["Prices", "Slide 2"])
+
+
+def test_open_document_text_keeps_headings_and_tables(parser: Parser, tmp_path: Path) -> None:
+    document = odfdo.Document("text")
+    document.body.clear()
+    document.body.append(odfdo.Header(1, "Prices"))
+    document.body.append(odfdo.Paragraph("All in crowns."))
+    cells = odfdo.Table("T", width=2, height=2)
+    for row, values in enumerate([["Lamp", "Price"], ["Titan", "40"]]):
+        cells.set_row_values(row, values)
+    document.body.append(cells)
+    document.save(tmp_path / "a.odt")
+    loaded = load(parser, tmp_path / "a.odt")
+    assert loaded.text.split("\n") == ["Prices", "All in crowns.", "Lamp: Titan; Price: 40"]
+    assert loaded.sections == ((0, "Prices"),)
+
+
+def test_rich_text_is_its_words(parser: Parser, tmp_path: Path) -> None:
+    path = tmp_path / "a.rtf"
+    path.write_text(r"{\rtf1\ansi\ansicpg1252 Der {\b Preis} f\'fcr gro\u223?e Lampen\par steigt.}")
+    assert load(parser, path).text == "Der Preis für große Lampen\nsteigt."
+    path.write_text("just text")
+    with pytest.raises(DataError, match="not a readable RTF"):
+        load(parser, path)
+
+
+def test_underlined_lines_are_headings(parser: Parser, tmp_path: Path) -> None:
+    path = tmp_path / "a.rst"
+    path.write_text("=====\nLamps\n=====\n\nTitan\n-----\nbig\n\nMouse\n-----\nsmall\n")
+    loaded = load(parser, path)
+    assert loaded.text == path.read_text()
+    assert loaded.sections == ((0, "Lamps"), (19, "Lamps > Titan"), (36, "Lamps > Mouse"))
+
+
+def test_json_records_are_lines_with_the_paths_of_their_keys(parser: Parser, tmp_path: Path) -> None:
+    rows = [{"lamp": {"name": "Titan", "tags": ["big", "oil"]}, "price": 40}, {"lamp": {"name": "Mouse"}, "new": True}]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "a.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
+    wanted = ["lamp.name: Titan; lamp.tags: big, oil; price: 40", "lamp.name: Mouse; new: true"]
+    for suffix, places in {"json": ("record 1", "record 2"), "jsonl": ("line 1", "line 3")}.items():
+        loaded = load(parser, tmp_path / f"a.{suffix}")
+        assert loaded.text.split("\n") == wanted
+        assert tuple(place for _, place in loaded.places) == places
+    (tmp_path / "a.json").write_text(json.dumps({"shop": {"open": "9 to 5"}}))
+    assert load(parser, tmp_path / "a.json").text == "shop.open: 9 to 5"
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": ')
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        load(parser, tmp_path / "a.jsonl")
+
+
+def test_an_email_is_its_headers_and_text_and_names_its_attachments(parser: Parser, tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "Ada <ada@example.org>", "bo@example.org", "Größere Lampen"
+    message.set_content("They cost 40 crowns.")
+    message.add_alternative("<p>They cost <b>40</b> crowns.</p>", subtype="html")
+    message.add_attachment(b"x", maintype="application", subtype="pdf", filename="prices.pdf")
+    (tmp_path / "a.eml").write_bytes(message.as_bytes())
+    loaded = load(parser, tmp_path / "a.eml")
+    wanted = ["From: Ada <ada@example.org>", "To: bo@example.org", "Subject: Größere Lampen", "They cost 40 crowns."]
+    assert loaded.text.split("\n") == wanted
+    assert (loaded.title, loaded.unread) == ("Größere Lampen", ("the attachment prices.pdf",))
+
+
+def test_a_book_is_read_in_the_order_of_its_spine(parser: Parser, tmp_path: Path) -> None:
+    path = tmp_path / "a.epub"
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr(
+            "META-INF/container.xml",
+            '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="O/b.opf"/></rootfiles></container>',
+        )
+        book.writestr(
+            "O/b.opf",
+            '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
+            '<dc:title>Lamps</dc:title></metadata><manifest><item id="1" href="a%20one.xhtml"/><item id="2" '
+            'href="two.xhtml"/><item id="3" href="gone.xhtml"/></manifest>'
+            '<spine><itemref idref="2"/><itemref idref="1"/><itemref idref="3"/></spine></package>',
+        )
+        book.writestr("O/a one.xhtml", "<html><body><h1>One</h1><p>oil</p></body></html>")
+        book.writestr("O/two.xhtml", "<html><body><h1>Two</h1><p>wick</p></body></html>")
+    loaded = load(parser, path)
+    assert (loaded.title, loaded.text.split("\n")) == ("Lamps", ["Two", "wick", "One", "oil"])
+    assert loaded.unread == ("the chapter gone.xhtml, which is not in the file",)
+
+
+def test_a_page_without_text_is_told(parser: Parser, tmp_path: Path) -> None:
+    with pypdfium2.PdfDocument(next(DEMO.rglob("catalogue*.pdf"))) as document:
+        document.new_page(200, 200, 1)
+        document.save(tmp_path / "a.pdf")
+    loaded = load(parser, tmp_path / "a.pdf")
+    assert loaded.unread == ("no text on page 2; if scanned, run text recognition first",)
+    assert "Vessary" in loaded.text
 
 
 def test_csv_guesses_its_delimiter(parser: Parser, tmp_path: Path) -> None:
@@ -154,6 +302,47 @@ def test_a_parser_that_hangs_or_dies_costs_one_file(tmp_path: Path, monkeypatch:
         die.unlink()
 
 
+def plugged(name: str, body: str) -> Path:
+    """A loader dropped in where the child looks."""
+    import bakeoff.corpus.loaders
+
+    path = Path(bakeoff.corpus.loaders.__file__).parent / f"{name}.py"
+    path.write_text(f"VERSION = 1\nSUFFIXES = ()\ndef load(path):\n    {body}\n")
+    return path
+
+
+def test_a_file_may_take_so_much_processor_time_and_the_next_one_as_much_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+    busy = "import time\n    while True: 1"
+    loader = plugged("zz_busy", busy)
+    try:
+        with Parser(cpu_seconds=1) as parser:
+            for _ in range(2):
+                with pytest.raises(DataError, match="took more than 1 s of processor time"):
+                    parser.load("zz_busy", path)
+                assert parser.load("text", path).text == "text"
+    finally:
+        loader.unlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/net").exists(), reason="Linux only")
+def test_a_parser_reaches_no_network(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        loader = plugged(
+            "zz_call",
+            f"import socket; socket.create_connection(('127.0.0.1', {port}), 2); raise ValueError('reached')",
+        )
+        try:
+            with Parser() as parser, pytest.raises(DataError, match=r"cannot be read \(\w*Error"):
+                parser.load("zz_call", tmp_path)
+        finally:
+            loader.unlink()
+
+
 def test_the_child_has_no_secrets_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     with Parser() as parser:
@@ -180,3 +369,89 @@ def test_a_table_row_is_not_cut_while_it_fits() -> None:
     text = "\n".join(rows)
     chunks = chunking.chunk(Document("d", text, "s"), (), Embedder().count, 50)
     assert [line for c in chunks for line in c.text.split("\n")] == rows
+
+
+def billion_laughs(tag: str) -> str:
+    entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
+    return f'<?xml version="1.0"?><!DOCTYPE {tag} [<!ENTITY a0 "lol">{entities}]><{tag}>&a9;</{tag}>'
+
+
+def zipped(path: Path, **members: str | bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("__", "/").replace("_DOT_", "."), data)
+
+
+def pdf_of(stream: bytes) -> bytes:
+    """A page whose content is `stream`, compressed."""
+    packed = zlib.compress(stream, 9)
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<</Font<</F<</Type/Font/Subtype/Type1"
+        b"/BaseFont/Helvetica>>>>>>>>",
+        b"<</Filter/FlateDecode/Length %d>>stream\n%s\nendstream" % (len(packed), packed),
+    ]
+    body = b"".join(b"%d 0 obj%s endobj\n" % (number, text) for number, text in enumerate(objects, start=1))
+    return b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R>>"
+
+
+def bomb(kind: str, folder: Path) -> Path:
+    path = folder / {"entities": "a.epub", "sheet": "a.xlsx", "operators": "a.pdf", "text": "b.pdf"}.get(kind, kind)
+    if kind == "entities":
+        zipped(path, **{"META-INF__container_DOT_xml": billion_laughs("container")})
+    elif kind == "sheet":
+        book = openpyxl.Workbook()
+        assert book.active is not None
+        book.active["A1"], book.active["XFD1048576"] = "first", "last"
+        book.save(path)
+    elif kind == "operators":
+        path.write_bytes(pdf_of(b"q 1 0 0 1 0 0 cm " * 6_000_000))
+    elif kind == "text":
+        path.write_bytes(pdf_of(b"BT /F 1 Tf " + b"(lamp) Tj " * 4_000_000 + b"ET"))
+    elif kind == "deep.json":
+        path.write_text("[" * 1_000_000)
+    elif kind == "wide.csv":
+        path.write_text("a," * 5_000_000)
+    elif kind == "entries.docx":
+        zipped(path, **{f"m{n}": b"" for n in range(11_000)})
+    elif kind == "groups.rtf":
+        path.write_text("{\\rtf1" + "{\\b " * 300_000)
+    elif kind == "parts.eml":
+        path.write_text("".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(20_000)))
+    elif kind == "nested.html":
+        path.write_text("<table><tr><td>" * 20_000)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "entities",
+        "sheet",
+        "operators",
+        "text",
+        "deep.json",
+        "wide.csv",
+        "entries.docx",
+        "groups.rtf",
+        "parts.eml",
+        "nested.html",
+    ],
+)
+def test_a_bomb_gives_text_or_a_reason_and_costs_the_parent_nothing(kind: str, tmp_path: Path) -> None:
+    path, plain = bomb(kind, tmp_path), tmp_path / "plain.txt"
+    plain.write_text("plain")
+    before = memory()
+    with Parser() as parser:
+        try:
+            load(parser, path)
+        except DataError as error:
+            assert str(error) and "\n" not in str(error)
+        assert load(parser, plain).text == "plain"
+    assert memory() - before < 300
+
+
+def memory() -> float:
+    """MiB of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20

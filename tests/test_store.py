@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,8 +16,19 @@ from bakeoff.types import Chunk, Document, Filter, Hit, Store, Vectors
 
 
 @pytest.fixture(params=plugins.names("stores"))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return plugins.get("stores", request.param)(tmp_path / "corpus.db")
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path | str]:
+    """The name of a store, and a place for a new one."""
+    if request.param == "postgresql":
+        url = str(request.getfixturevalue("postgresql"))
+        return request.param, f"{url}{'&' if '?' in url else '?'}schema=test-{uuid4()}"
+    return request.param, tmp_path / "corpus.db"
+
+
+@pytest.fixture
+def store(location: tuple[str, Path | str]) -> Iterator[Store]:
+    opened = plugins.get("stores", location[0])(location[1])
+    yield opened
+    opened.close()
 
 
 def unit(*values: float) -> Vectors:
@@ -27,7 +40,13 @@ def put(store: Store, id: str, texts: list[str], vectors: list[Vectors], source:
     whole = "\n".join(texts)
     starts = [whole.index(text) for text in texts]
     chunks = [Chunk(f"{id}#{s}", id, t, s, s + len(t), 3, "Head") for s, t in zip(starts, texts, strict=True)]
-    store.put(Document(id, whole, source, {"title": "T"}), stamp, chunks, np.array(vectors, dtype=np.float32))
+    store.put(
+        Document(id, whole, source, {"title": "T"}),
+        stamp,
+        chunks,
+        np.array(vectors, dtype=np.float32),
+        [c.text for c in chunks],
+    )
 
 
 def test_what_is_put_is_found_by_words_and_by_vector(store: Store) -> None:
@@ -90,13 +109,75 @@ def test_ties_are_settled_by_id(store: Store) -> None:
     assert [h.chunk.document_id for h in store.search_vectors(unit(1, 0), 2)] == ["s/a", "s/b"]
 
 
-def test_everything_is_there_after_opening_again(store: Store, tmp_path: Path) -> None:
+def test_everything_is_there_after_opening_again(store: Store, location: tuple[str, Path | str]) -> None:
     put(store, "s/a", ["oil"], [unit(1, 0)])
     store.set("key", "value")
     store.close()
-    again = type(store)(tmp_path / "corpus.db")  # type: ignore[call-arg]
+    again = plugins.get("stores", location[0])(location[1])
     assert (again.ids(), again.get("key"), again.get("other")) == (["s/a"], "value", None)
     assert again.check() == []
+    again.close()
+
+
+def test_vectors_are_held_exactly_by_their_keys(store: Store) -> None:
+    vector = unit(*np.random.default_rng(0).normal(size=7))
+    put(store, "s/a", ["oil", "wick"], [vector, -vector])
+    held = store.vectors(["wick", "oil", "none"])
+    assert set(held) == {"oil", "wick"}
+    assert held["oil"].tolist() == vector.tolist() and held["wick"].tolist() == (-vector).tolist()
+
+
+def test_a_rare_word_counts_more_than_frequent_ones(store: Store) -> None:
+    for n in range(30):
+        put(store, f"s/{n:02}", [f"the lamp burns oil number {n}"], [unit(1, 0)])
+    put(store, "s/rare", ["a quokka"], [unit(1, 0)])
+    assert store.search_text("lamp oil quokka burns", 1)[0].chunk.document_id == "s/rare"
+
+
+def test_groups_are_a_filter_like_others(store: Store) -> None:
+    for name, groups in {"open": [], "hr": ["hr", "board"]}.items():
+        document = Document(f"s/{name}", "oil", "s", {"groups": groups})
+        chunk = Chunk(f"s/{name}#0", f"s/{name}", "oil", 0, 3)
+        store.put(document, "1", [chunk], unit(1, 0)[None], ["oil"])
+    for mine, seen in {(): ["s/open"], ("x",): ["s/open"], ("board", "x"): ["s/hr", "s/open"]}.items():
+        assert [hit.chunk.document_id for hit in store.search_text("oil", 5, {"groups": mine})] == seen
+        assert [hit.chunk.document_id for hit in store.search_vectors(unit(1, 0), 5, {"groups": mine})] == seen
+
+
+def test_purging_leaves_the_rest_as_it_was(store: Store) -> None:
+    put(store, "s/a", ["oil"], [unit(1, 0)])
+    put(store, "s/b", ["wick"], [unit(0, 1)])
+    store.delete("s/a")
+    store.purge()
+    assert (store.ids(), [hit.chunk.text for hit in store.search_text("wick oil", 5)]) == (["s/b"], ["wick"])
+    assert store.check() == []
+
+
+def test_text_of_any_characters_comes_back(store: Store) -> None:
+    text = "oil 灯 \U0001f4a1 \u202e'; DROP TABLE chunks; -- %s {} \\"
+    put(store, "s/a", [text], [unit(1, 0)])
+    document = store.document("s/a")
+    assert document is not None and document.text == text
+    assert [hit.chunk.text for hit in store.search_text("oil", 5)] == [text]
+
+
+def test_writers_at_once_take_turns(store: Store) -> None:
+    def write(name: str) -> None:
+        for n in range(20):
+            put(store, f"{name}/{n}", ["oil lamps"], [unit(1, 0)], source=name)
+        store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(write, name) for name in "abcd"]:
+            done.result()
+    assert store.sources() == dict.fromkeys("abcd", 20)
+    assert store.check() == []
+
+
+def test_a_server_that_is_not_there_is_one_line_with_the_cure_and_without_the_password() -> None:
+    with pytest.raises(StoreError, match="is the server up, and the URL right") as caught:
+        plugins.get("stores", "postgresql")("postgresql://ada:geheim@127.0.0.1:1/none")
+    assert "geheim" not in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_store_is_one_line_with_the_cure(tmp_path: Path) -> None:

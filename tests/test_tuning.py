@@ -168,7 +168,7 @@ def test_progress_reaches_its_total(base: str, tmp_path: Path) -> None:
         **{**OPTIONS, "epochs": 1},
     )
     assert seen[-1][0] == seen[-1][1] == sum(len(row.ids) for row in rows_of(base, TRAIN)[0])
-    assert seen[-1][2].startswith("loss ")
+    assert seen[-1][2].startswith("training: loss ")
 
 
 def test_a_checkpoint_holds_no_pickle_and_no_path_of_this_machine(trained: Path) -> None:

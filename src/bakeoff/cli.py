@@ -16,7 +16,7 @@ from bakeoff.errors import BakeoffError
 
 if TYPE_CHECKING:
     from bakeoff.project import Progress, Project
-    from bakeoff.types import Answer
+    from bakeoff.types import Answer, Changes
 
 app = typer.Typer(
     name="bakeoff",
@@ -54,20 +54,38 @@ def ingest(
     sources: Annotated[
         list[str] | None, typer.Argument(help="Folders, files, sqlite:///file.db, or name=path.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and ingest again whenever a file changes.")] = False,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Make the index equal to the sources: adds, replaces and removes what changed."""
-    with _progress() as progress:
-        changes = _project(project).ingest(*sources or (), progress=progress)
-    if as_json:
-        _print_json(changes)
+    this = _project(project)
+    if watch:
+        for changes in this.watch(*sources or ()):
+            _print_changes(changes, as_json)
         return
-    counts = {"added": changes.added, "updated": changes.updated, "removed": changes.removed}
-    counts |= {"unchanged": changes.unchanged}
-    print(", ".join(f"{len(ids)} {what}" for what, ids in counts.items()) + f", {len(changes.failed)} failed")
-    for document, reason in changes.failed.items():
-        print(f"failed: {document}: {reason}", file=sys.stderr)
+    with _progress() as progress:
+        changes = this.ingest(*sources or (), dry_run=dry_run, progress=progress)
+    if dry_run and not as_json:
+        for what in ("added", "updated", "removed"):
+            for document in getattr(changes, what):
+                print(f"would be {what}: {document}")
+    _print_changes(changes, as_json)
+
+
+@app.command()
+def forget(
+    name: Annotated[str, typer.Argument(help="A source, or the id of a document.")],
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Remove a source or a document from the index, to the last byte on disk."""
+    removed = _project(project).forget(name)
+    if as_json:
+        _print_json({"removed": removed})
+    else:
+        print(f"{removed} documents forgotten; what is still among the sources comes back with the next ingest")
 
 
 @app.command()
@@ -75,17 +93,18 @@ def search(
     query: str,
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
     retriever: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "hybrid",
+    group: Annotated[list[str] | None, typer.Option(help="Search as a member of this group; can be repeated.")] = None,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Show the passages that best match a query."""
-    hits = _project(project).search(query, k, retriever)
+    this = _project(project)
+    hits = this.search(query, k, retriever, groups=group)
     if as_json:
         _print_json(hits)
         return
     for number, hit in enumerate(hits, start=1):
-        page = f", page {hit.chunk.page}" if hit.chunk.page else ""
-        print(f"{number}. {hit.chunk.document_id}{page}  (score {hit.score:.3f})")
+        print(f"{number}. {_where(this, hit.chunk.document_id, hit.chunk.start)}  (score {hit.score:.3f})")
         print(f"   {' '.join(hit.chunk.text.split())}")
 
 
@@ -97,11 +116,12 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answer a question, with the sources."""
-    answer = _project(project).answer(question, system)
+    this = _project(project)
+    answer = this.answer(question, system)
     if as_json:
         _print_json(answer)
     else:
-        _print_answer(answer)
+        _print_answer(this, answer)
 
 
 @app.command()
@@ -224,14 +244,32 @@ def _finish(project: Project, run: str, comparison: Any, as_json: bool) -> None:
     print(f"\nreport: {paths['html']}")
 
 
-def _print_answer(answer: Answer) -> None:
+def _print_changes(changes: Changes, as_json: bool) -> None:
+    if as_json:
+        _print_json(changes)
+        return
+    counts = {"added": changes.added, "updated": changes.updated, "removed": changes.removed}
+    counts |= {"unchanged": changes.unchanged}
+    print(", ".join(f"{len(ids)} {what}" for what, ids in counts.items()) + f", {len(changes.failed)} failed")
+    for document, unread in changes.unread.items():
+        print(f"not read: {document}: {'; '.join(unread)}", file=sys.stderr)
+    for document, reason in changes.failed.items():
+        print(f"failed: {document}: {reason}", file=sys.stderr)
+
+
+def _where(project: Project, document_id: str, offset: int) -> str:
+    place = project.corpus.place(document_id, offset)
+    return f"{document_id}, {place}" if place else document_id
+
+
+def _print_answer(project: Project, answer: Answer) -> None:
     print(answer.text)
     if answer.outcome != "answered":
         print(f"({answer.outcome})")
     for citation in answer.citations:
-        page = f", page {citation.chunk.page}" if citation.chunk.page else ""
+        where = _where(project, citation.chunk.document_id, citation.start)
         how = "" if citation.made_by == "generator" else " (found by search, not cited by the model)"
-        print(f"  [{citation.number}] {citation.chunk.document_id}{page}{how}: {citation.quote!r}")
+        print(f"  [{citation.number}] {where}{how}: {citation.quote!r}")
 
 
 def _print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -23,7 +23,10 @@ class Corpus:
     """Folders, files and `sqlite:///file.db`, relative to the project."""
     embedder: str = "minilm"
     store: str = "sqlite"
+    """Or a server: "postgresql://user@host/database?schema=name"."""
     chunk_tokens: int = 128
+    access: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Pattern of document ids, as in "hr/*" -> groups that may read them; what none fits is everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,9 @@ def _build(kind: type[Any], table: Mapping[str, Any], where: str) -> Any:
             values[name] = tuple(value)
         else:
             _check_type(inner, value, dict if get_origin(hints[name]) else hints[name])
+            if get_args(hints[name])[1:] == (Sequence[str],):
+                for key, entry in value.items():
+                    _check_type(f"{inner} {key!r}", entry, list)
             values[name] = value
     return kind(**values)
 

@@ -29,8 +29,8 @@ class Kind:
 
 
 KINDS = {
-    "loaders": Kind("bakeoff.corpus.loaders", "load", {}),
-    "stores": Kind("bakeoff.corpus.stores", "Store", {}),
+    "loaders": Kind("bakeoff.corpus.loaders", "load", dict.fromkeys(("pptx", "odfdo", "oxmsg", "striprtf"), "formats")),
+    "stores": Kind("bakeoff.corpus.stores", "Store", {"psycopg": "postgresql"}),
     "generators": Kind(
         "bakeoff.models.generators",
         "Generator",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff import config
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
-from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Retriever, System
+from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Index, Retriever, System
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from bakeoff.corpus import Corpus
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.recommend import Recommendation
@@ -75,24 +77,45 @@ class Project:
         retriever = self.retriever(options.pop("retriever", "hybrid"))
         return RAG(generator, retriever, name=name, fallback=self.system(fallback) if fallback else None, **options)
 
-    def retriever(self, name: str) -> Retriever:
-        """A retriever over this project's corpus: bm25, dense or hybrid."""
+    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
+        """A retriever over this project's corpus - bm25, dense or hybrid - or over what `groups` may read of it."""
         from bakeoff.retrieval import BM25, Dense, Hybrid
 
         if name not in RETRIEVERS:
             raise UnknownNameError("retriever", name, RETRIEVERS)
-        bm25, dense = BM25(self.corpus), Dense(self.corpus)
+        index: Index = self.corpus if groups is None else self.corpus.readable_by(groups)
+        bm25, dense = BM25(index), Dense(index)
         found: dict[str, Retriever] = {"bm25": bm25, "dense": dense, "hybrid": Hybrid(bm25, dense)}
         return found[name]
 
     # ------------------------------------------------------------ verbs
 
-    def ingest(self, *sources: str, progress: Progress | None = None) -> Changes:
-        """Make the index equal to `sources`, by default those of the configuration."""
-        wanted = [self._source(source) for source in sources or self.config.corpus.sources]
-        if not wanted:
-            raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
-        return self.corpus.sync(*wanted, progress=progress)
+    def ingest(self, *sources: str, dry_run: bool = False, progress: Progress | None = None) -> Changes:
+        """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do."""
+        wanted, access = self._sources(sources), self.config.corpus.access
+        return self.corpus.sync(*wanted, access=access, dry_run=dry_run, progress=progress)
+
+    def watch(self, *sources: str, stop: Event | None = None) -> Iterator[Changes]:
+        """Ingest, then again whenever a file of the sources changes, until `stop` is set; yields what each did.
+
+        Raises `MissingPackageError` without the extra `watch`.
+        """
+        try:
+            from watchfiles import watch
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("watching files", "watchfiles", "watch") from error
+        from bakeoff.corpus.sync import path_of
+
+        paths = {path_of(source) for source in self._sources(sources)}
+        yield self.ingest(*sources)
+        for _ in watch(*paths, stop_event=stop, raise_interrupt=False, ignore_permission_denied=True):
+            yield self.ingest(*sources)
+
+    def forget(self, name: str) -> int:
+        """Remove a source or a document from the index, to the last byte on disk; returns how many documents went."""
+        removed = self.corpus.forget(name)
+        self.corpus.purge()
+        return removed
 
     def check(self) -> list[Problem]:
         """Look for faults in the examples before anything is trained."""
@@ -188,10 +211,12 @@ class Project:
         limits = self.config.compare
         return recommend(comparison, delta=limits.delta, max_p95_seconds=limits.max_p95_seconds or None)
 
-    def search(self, query: str, k: int = 5, retriever: str = "hybrid") -> list[Hit]:
-        """The passages that best match `query`."""
+    def search(
+        self, query: str, k: int = 5, retriever: str = "hybrid", *, groups: Sequence[str] | None = None
+    ) -> list[Hit]:
+        """The passages that best match `query`, of all documents or of those that `groups` may read."""
         self._require_index()
-        return self.retriever(retriever).retrieve(query, k)
+        return self.retriever(retriever, groups=groups).retrieve(query, k)
 
     def answer(self, question: str, system: str = "") -> Answer:
         """Ask one system, by default the first of type rag, else the first."""
@@ -275,6 +300,12 @@ class Project:
 
     def _checkpoint_path(self, name: str) -> Path:
         return self.folder / "checkpoints" / name
+
+    def _sources(self, named: Sequence[str]) -> list[str]:
+        found = [self._source(source) for source in named or self.config.corpus.sources]
+        if not found:
+            raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
+        return found
 
     def _source(self, source: str) -> str:
         """Sources are written relative to the project's folder."""

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Filter = Mapping[str, Sequence[str]]
-"""Declared field ("document_id" or "source") -> allowed values; a hit must satisfy every field."""
+"""Declared field ("document_id", "source" or "groups") -> allowed values; a hit must satisfy every field.
+
+`groups` are the reader's: a document without groups is everybody's, others need one of the reader's.
+"""
 Outcome = Literal["answered", "abstained", "fallback", "error"]
 
 
@@ -34,7 +37,8 @@ class Document:
     source: str
     """Name of the source that delivered it."""
     metadata: Mapping[str, object] = field(default_factory=dict)
-    """`title`, and `pages`: the offset at which each page starts."""
+    """`title`; `pages`: the offset at which each page starts; `places`: (offset, where that is in the file) of rows;
+    `groups`: who may read it, empty for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,8 @@ class Changes:
     unchanged: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     """Document id -> reason; its earlier text, if any, is no longer served."""
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Document id -> what of it could not be read, for documents added or updated."""
 
 
 # ---------------------------------------------------------------- protocols
@@ -262,7 +268,25 @@ class Generator(Protocol):
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]: ...
 
 
-class Store(Protocol):
+class Searchable(Protocol):
+    """What retrievers and readers of a corpus need of its store."""
+
+    def document(self, document_id: str) -> Document | None: ...
+
+    def chunks(self, document_id: str) -> list[Chunk]:
+        """In order of `start`."""
+        ...
+
+    def search_text(self, query: str, k: int, filter: Filter | None = None) -> list[Hit]:
+        """BM25 over the chunks; words of the query are alternatives, never operators."""
+        ...
+
+    def search_vectors(self, vector: Vectors, k: int, filter: Filter | None = None) -> list[Hit]:
+        """Exact inner product with `vector`, shape [dimension]."""
+        ...
+
+
+class Store(Searchable, Protocol):
     """Documents, chunks, full text and vectors of one corpus; each method is one transaction."""
 
     def get(self, key: str) -> str | None:
@@ -271,8 +295,17 @@ class Store(Protocol):
 
     def set(self, key: str, value: str) -> None: ...
 
-    def put(self, document: Document, stamp: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Replace everything held for `document.id`; `stamp` says what it was made from."""
+    def put(
+        self, document: Document, stamp: str, chunks: Sequence[Chunk], vectors: Vectors, keys: Sequence[str]
+    ) -> None:
+        """Replace everything held for `document.id`; `stamp` says what it was made from, `keys` what each vector was.
+
+        `document.metadata["groups"]` are held for the filter of the same name.
+        """
+        ...
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Vectors]:
+        """Key -> vector of those that any chunk holds, so that the same text is embedded once."""
         ...
 
     def fail(self, document_id: str, source: str, stamp: str, reason: str) -> None:
@@ -289,22 +322,12 @@ class Store(Protocol):
         """Source name -> documents held."""
         ...
 
-    def document(self, document_id: str) -> Document | None: ...
-
     def ids(self) -> list[str]:
         """Ids of all documents that were read, sorted."""
         ...
 
-    def chunks(self, document_id: str) -> list[Chunk]:
-        """In order of `start`."""
-        ...
-
-    def search_text(self, query: str, k: int, filter: Filter | None = None) -> list[Hit]:
-        """BM25 over the chunks; words of the query are alternatives, never operators."""
-        ...
-
-    def search_vectors(self, vector: Vectors, k: int, filter: Filter | None = None) -> list[Hit]:
-        """Exact inner product with `vector`, shape [dimension]."""
+    def purge(self) -> None:
+        """Leave no byte on disk of what was deleted."""
         ...
 
     def check(self) -> list[str]:
@@ -321,7 +344,7 @@ class Index(Protocol):
     def embedder(self) -> Embedder: ...
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Searchable: ...
 
 
 class Retriever(Protocol):

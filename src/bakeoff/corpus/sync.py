@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
 
 from bakeoff import plugins
 from bakeoff.corpus import chunking, tables
+from bakeoff.corpus.access import Guarded, Readable
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import Parser
-from bakeoff.errors import BakeoffError, DataError, StoreError
+from bakeoff.errors import DataError, MissingPackageError, StoreError, UnknownNameError
 from bakeoff.types import Changes, Document, Embedder, Evidence, Store
 
 Progress = Callable[[int, int, str], None]
@@ -43,7 +49,8 @@ class _Item:
 class Corpus:
     """Documents, kept fresh and searchable, in the folder `path`.
 
-    `chunk_tokens` is the longest passage in the embedder's tokens.
+    `chunk_tokens` is the longest passage in the embedder's tokens. `store`: the name of an embedded store, or the URL
+    of a server's, as in `postgresql://user@host/database?schema=name`.
     """
 
     def __init__(
@@ -57,7 +64,8 @@ class Corpus:
             Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the folder {path}: {error.strerror}; choose another") from error
-        self.store: Store = plugins.get("stores", store)(Path(path) / "corpus.db")
+        name, url, _ = store.partition("://")
+        self.store: Store = plugins.get("stores", name)(store if url else Path(path) / "corpus.db")
 
     @property
     def embedder(self) -> Embedder:
@@ -68,38 +76,93 @@ class Corpus:
             )
         return self._embedder
 
-    def sync(self, *sources: str | Path, progress: Progress | None = None) -> Changes:
+    def sync(
+        self,
+        *sources: str | Path,
+        access: Mapping[str, Sequence[str]] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Changes:
         """Make the index equal to each of `sources`; documents of sources that are not named stay.
 
         A source is a folder, a file, `sqlite:///file.db`, `sqlite:///file.db?table=name`, or any of these with a name
         in front: `hr=path`. Each document is one transaction, so an interrupted sync is finished by the next one.
         A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
+        `access`: pattern of document ids, as in `hr/*`, -> groups that may read them; the first that fits counts, and
+        a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
         found = [_source(str(source)) for source in sources]
-        self._claim(found)
         changes: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
         failed: dict[str, str] = {}
+        unread: dict[str, tuple[str, ...]] = {}
+        if not dry_run:
+            self._claim(found)
         with Parser() as parser:
             for source in found:
                 known = self.store.stamps(source.name)
                 items = list(_items(source))
                 for number, item in enumerate(items, start=1):
-                    what = self._bring(item, source, known, parser, failed)
-                    if what:
-                        changes[what].append(item.id)
+                    groups = _groups(item.id, access or {})
+                    stamp = self._stamp(item, groups)
+                    before, reason = known.get(item.id, ("", ""))
+                    if before == stamp and reason:
+                        failed[item.id] = reason
+                    elif before == stamp:
+                        changes["unchanged"].append(item.id)
+                    else:
+                        try:
+                            if not dry_run:
+                                unread[item.id] = self._bring(item, source, stamp, groups, parser)
+                            changes["updated" if before and not reason else "added"].append(item.id)
+                        except DataError as error:
+                            failed[item.id] = str(error)
+                            self.store.fail(item.id, source.name, stamp, str(error))
                     if progress:
                         progress(number, len(items), f"indexing: {item.id}")
                 for gone in sorted(set(known) - {item.id for item in items}):
-                    self.store.delete(gone)
+                    if not dry_run:
+                        self.store.delete(gone)
                     changes["removed"].append(gone)
-        self.store.set("embedder", self._embedder.fingerprint)
-        return Changes(**{what: tuple(ids) for what, ids in changes.items()}, failed=failed)
+        if not dry_run:
+            self.store.set("embedder", self._embedder.fingerprint)
+        partly = {id: what for id, what in unread.items() if what}
+        return Changes(**{what: tuple(ids) for what, ids in changes.items()}, failed=failed, unread=partly)
 
-    def forget(self, source: str) -> None:
-        """Remove all documents of a source."""
-        for id in self.store.stamps(source):
+    def forget(self, name: str) -> int:
+        """Remove a source with all its documents, or one document; returns how many documents went.
+
+        Their text stays in free pages of the file until `purge`. What is still among the sources comes back with the
+        next sync. Raises `UnknownNameError`.
+        """
+        ids = list(self.store.stamps(name)) or [id for id in self.store.ids() if id == name]
+        if not ids:
+            raise UnknownNameError("source or document", name, self.store.sources())
+        for id in ids:
             self.store.delete(id)
-        self.store.set(f"source:{source}", "")
+        self.store.set(f"source:{name}", "")
+        return len(ids)
+
+    def purge(self) -> None:
+        """Leave no byte on disk of documents that were removed, replaced or forgotten."""
+        self.store.purge()
+
+    def place(self, document_id: str, offset: int) -> str:
+        """Where a character of a document stands in its file, as in `page 3` or `Prices!A7:F7`; "" if not known."""
+        document = self.store.document(document_id)
+        for key, label in (("places", "{}"), ("pages", "page {}")):
+            entries = [] if document is None else cast(list[Any], document.metadata.get(key) or [])
+            starts = [entry[0] if key == "places" else entry for entry in entries]
+            number = bisect_right(starts, offset)
+            if number:
+                return label.format(entries[number - 1][1] if key == "places" else number)
+        return ""
+
+    def readable_by(self, groups: Sequence[str]) -> Readable:
+        """This corpus as members of `groups` see it; give it to retrievers in place of the corpus.
+
+        `groups` must come from who asks, as the server knows them, never from the question.
+        """
+        return Readable(self.embedder, Guarded(self.store, groups))
 
     def locate(self, evidence: Evidence) -> Evidence | None:
         """Find a quote: the document's true id and the offsets; None where the corpus does not hold it.
@@ -150,37 +213,40 @@ class Corpus:
         for source in sources:
             self.store.set(f"source:{source.name}", str(source.path.resolve()))
 
+    def _stamp(self, item: _Item, groups: Sequence[str]) -> str:
+        """What a document in the store was made from."""
+        made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint} {sorted(groups)}"
+        return hashlib.sha256(made_from.encode()).hexdigest()
+
     def _bring(
-        self, item: _Item, source: _Source, known: dict[str, tuple[str, str]], parser: Parser, failed: dict[str, str]
-    ) -> str:
-        """Bring one document up to date; returns what was done, "" for a failure."""
-        made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint}"
-        stamp = hashlib.sha256(made_from.encode()).hexdigest()
-        before, reason = known.get(item.id, ("", ""))
-        if before == stamp:
-            if reason:
-                failed[item.id] = reason
-            return "" if reason else "unchanged"
-        try:
-            loaded = item.load(parser)
-            if not loaded.text.strip():
-                raise DataError("no text found; is it a scan? run text recognition on it first")
-            document = _document(item.id, source.name, loaded)
-            chunks = chunking.chunk(document, loaded.sections, self._embedder.count, self._size)
-            count, window = self._embedder.count, self._embedder.window
-            texts = [chunking.header_and_text(chunk, count, window) for chunk in chunks]
-            self.store.put(document, stamp, chunks, self._embedder.embed(texts))
-        except StoreError:
-            raise
-        except DataError as error:
-            failed[item.id] = str(error)
-            self.store.fail(item.id, source.name, stamp, str(error))
-            return ""
-        return "updated" if before and not reason else "added"
+        self, item: _Item, source: _Source, stamp: str, groups: Sequence[str], parser: Parser
+    ) -> tuple[str, ...]:
+        """Read one document into the store; returns what of it could not be read. Raises `DataError`."""
+        loaded = item.load(parser)
+        if not loaded.text.strip():
+            raise DataError("no text found; is it a scan? run text recognition on it first")
+        metadata = {
+            "title": loaded.title,
+            "pages": list(loaded.pages),
+            "places": [list(place) for place in loaded.places],
+            "groups": sorted(groups),
+        }
+        document = Document(item.id, loaded.text, source.name, metadata)
+        chunks = chunking.chunk(document, loaded.sections, self._embedder.count, self._size)
+        count, window = self._embedder.count, self._embedder.window
+        texts = [chunking.header_and_text(chunk, count, window) for chunk in chunks]
+        # What was embedded before - the unchanged part of a document, a renamed file, a copy - is not embedded again.
+        keys = [hashlib.sha256(f"{self._embedder.fingerprint}\n{text}".encode()).hexdigest() for text in texts]
+        held = self.store.vectors(keys)
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in held}
+        held |= dict(zip(new, self._embedder.embed(list(new.values())), strict=True))
+        vectors = np.stack([held[key] for key in keys]) if keys else np.zeros((0, self._embedder.dimension), np.float32)
+        self.store.put(document, stamp, chunks, vectors, keys)
+        return loaded.unread
 
 
-def _document(id: str, source: str, loaded: Loaded) -> Document:
-    return Document(id, loaded.text, source, {"title": loaded.title, "pages": list(loaded.pages)})
+def _groups(id: str, access: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    return next((groups for pattern, groups in access.items() if fnmatchcase(id, pattern)), ())
 
 
 def _source(text: str) -> _Source:
@@ -192,6 +258,11 @@ def _source(text: str) -> _Source:
     if not Path(path).exists():
         raise DataError(f"there is no source {path}; check the name, or remove it from the sources")
     return _Source(name or Path(path).resolve().name, Path(path), query, database)
+
+
+def path_of(source: str) -> Path:
+    """The file or folder behind a source; raises `DataError` where there is none."""
+    return _source(source).path
 
 
 def _items(source: _Source) -> Iterator[_Item]:
@@ -232,7 +303,11 @@ def _file(id: str, path: Path, root: Path) -> _Item:
     except OSError as error:
         problem = f"cannot be opened: {error.strerror}"
         return _Item(id, problem, lambda _: _refuse(problem))
-    version = plugins.module("loaders", loader).VERSION
+    try:
+        version = plugins.module("loaders", loader).VERSION
+    except MissingPackageError as error:
+        problem = str(error)
+        return _Item(id, problem, lambda _: _refuse(problem))
     return _Item(id, f"{digest} {loader} {version}", lambda parser: parser.load(loader, path))
 
 
@@ -246,6 +321,6 @@ def loaders() -> dict[str, str]:
     for name in plugins.names("loaders"):
         try:
             found |= dict.fromkeys(plugins.module("loaders", name).SUFFIXES, name)
-        except BakeoffError:  # its package is an extra that is not installed
-            continue
+        except MissingPackageError:  # `_file` says so where a file needs it
+            found[f".{name}"] = name
     return found

@@ -95,6 +95,7 @@ def collect(
         done, total = 0, len(systems) * len(examples)
         with folder.appending(out / "trials.jsonl") as file:
             for system in systems:
+                folder.forget_peak()
                 for example in examples:
                     if (system.name, example.id) not in asked:
                         folder.append(file, records.line(_ask(system, example)))

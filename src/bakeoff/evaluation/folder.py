@@ -11,7 +11,7 @@ import resource
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -110,11 +110,24 @@ def append(file: IO[bytes], line: str) -> None:
         raise StoreError(f"cannot write {file.name}: {error.strerror}; {cure}") from error
 
 
+def forget_peak() -> None:
+    """Let the peak memory start anew where the system can (Linux), else it stays the whole process's."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def note_machine(out: Path, system: str) -> None:
-    """Record the peak memory of the process after `system`; it includes what earlier systems of the run took."""
+    """Record the peak memory of the process while `system` answered, the models of all systems included."""
     path = out / "machine.json"
     machine = json.loads(path.read_text()) if path.is_file() else {"peak_mb": {}}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     machine |= {"platform": platform.platform(), "cpus": os.cpu_count()}
-    machine["peak_mb"][system] = round(peak, 1)
+    machine["peak_mb"][system] = round(_peak_mb(), 1)
     write_json(path, machine)
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

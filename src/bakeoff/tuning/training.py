@@ -95,7 +95,7 @@ def train(
         if last_of_epoch and (valid_loss is None or valid_loss < best_loss):
             best, best_loss, best_step = learner.copies(), valid_loss or math.inf, number
         if progress:
-            progress(done, total, f"loss {loss:.2f}")
+            progress(done, total, f"training: loss {loss:.2f}")
     learner.restore(best)
     after = None if before is None else best_loss
     return Training(tuple(steps), best_step, before, after, done / seconds, seconds)

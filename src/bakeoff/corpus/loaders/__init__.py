@@ -5,7 +5,9 @@ A loader runs in a process with limits (`corpus/parsing.py`), so it need not fea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,10 @@ class Loaded:
     """Offset at which each page starts."""
     sections: tuple[tuple[int, str], ...] = ()
     """(offset, heading path) in order, as in (120, "Travel policy > Hotels")."""
+    places: tuple[tuple[int, str], ...] = ()
+    """(offset, where that is in the file) in order, as in (120, "Prices!A7:F7")."""
+    unread: tuple[str, ...] = ()
+    """What could not be read, in words, as in "page 3 holds no text"."""
 
 
 class Outline:
@@ -30,6 +36,8 @@ class Outline:
         self._path: list[tuple[int, str]] = []
         self._sections: list[tuple[int, str]] = []
         self._pages: list[int] = []
+        self._places: list[tuple[int, str]] = []
+        self._unread: list[str] = []
 
     def heading(self, level: int, text: str) -> None:
         """A heading of level 1 to 6; deeper open headings are closed."""
@@ -46,27 +54,36 @@ class Outline:
         """A page starts here."""
         self._pages.append(self._length)
 
-    def add(self, text: str) -> None:
-        """A paragraph or a row."""
+    def skip(self, what: str) -> None:
+        """Something that is not read, in words."""
+        self._unread.append(what)
+
+    def add(self, text: str, place: str = "") -> None:
+        """A paragraph, or a row and its `place` in the file."""
         if text := text.strip():
+            if place:
+                self._places.append((self._length, place))
             self._parts.append(text)
             self._length += len(text) + 1
 
     def loaded(self) -> Loaded:
         """What was built."""
-        return Loaded("\n".join(self._parts), self.title, tuple(self._pages), tuple(self._sections))
+        text = "\n".join(self._parts)
+        found = (self._pages, self._sections, self._places, self._unread)
+        return Loaded(text, self.title, *map(tuple, found))  # type: ignore[arg-type]
 
 
-def row(headers: list[str], cells: list[str]) -> str:
+def row(headers: Sequence[str], cells: Sequence[str]) -> str:
     """A table row that a model can read by itself: `Lamp: Titan; Price: 40 crowns`."""
     pairs = [(header, cell) for header, cell in zip(headers, cells, strict=False) if cell.strip()]
     return "; ".join(f"{header}: {cell}" if header else cell for header, cell in pairs)
 
 
-def table(outline: Outline, rows: list[list[str]]) -> None:
-    """Add a table whose first row that is filled holds the headers."""
-    filled = [[" ".join(cell.split()) for cell in cells] for cells in rows if any(cell.strip() for cell in cells)]
+def table(outline: Outline, rows: Sequence[Sequence[str]], places: Sequence[str] = ()) -> None:
+    """Add a table whose first row that is filled holds the headers; `places` says where each row stands."""
+    cleaned = [[" ".join(cell.split()) for cell in cells] for cells in rows]
+    filled = [(cells, place) for cells, place in zip_longest(cleaned, places, fillvalue="") if any(cells)]
     if len(filled) == 1:
-        outline.add("; ".join(cell for cell in filled[0] if cell))
-    for cells in filled[1:]:
-        outline.add(row(filled[0], cells))
+        outline.add("; ".join(cell for cell in filled[0][0] if cell), filled[0][1])
+    for cells, place in filled[1:]:
+        outline.add(row(filled[0][0], cells), place)

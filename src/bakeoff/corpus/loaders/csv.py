@@ -10,7 +10,7 @@ from bakeoff.corpus.loaders import Loaded, Outline, table
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".csv", ".tsv")
-VERSION = 1
+VERSION = 2
 
 
 def load(path: Path) -> Loaded:
@@ -22,7 +22,9 @@ def load(path: Path) -> Loaded:
         dialect = "excel-tab" if path.suffix.lower() == ".tsv" else "excel"
     outline = Outline(path.stem)
     try:
-        table(outline, list(csv.reader(io.StringIO(text), dialect)))
+        rows = csv.reader(io.StringIO(text), dialect)
+        lines = [(cells, f"line {rows.line_num}") for cells in rows]
+        table(outline, [cells for cells, _ in lines], [place for _, place in lines])
     except csv.Error as error:
         raise ValueError(f"not a readable table ({error}); save it as CSV again") from error
     return outline.loaded()

@@ -9,7 +9,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from bakeoff.corpus.loaders import Loaded, Outline, table
 from bakeoff.corpus.loaders.text import read
 
-SUFFIXES = (".html", ".htm", ".xhtml")
+SUFFIXES = (".html", ".htm", ".xhtml", ".xml")
 VERSION = 1
 
 _UNSEEN = ["script", "style", "template", "noscript", "nav", "svg", "iframe"]
@@ -25,6 +25,9 @@ _BLOCKS = frozenset(
         "div",
         "dl",
         "dt",
+        "td",
+        "th",
+        "table",
         "figcaption",
         "figure",
         "footer",
@@ -46,15 +49,26 @@ _BLOCKS = frozenset(
 
 def load(path: Path) -> Loaded:
     """Text in reading order, a block a line."""
-    tree = LexborHTMLParser(read(path))
+    return visible(read(path))
+
+
+def visible(source: str) -> Loaded:
+    """What a reader of the page would see."""
+    outline = Outline()
+    walk(source, outline)
+    return outline.loaded()
+
+
+def walk(source: str, outline: Outline) -> None:
+    """Add the page `source` to `outline`."""
+    tree = LexborHTMLParser(source)
     named = tree.css_first("title")
-    outline = Outline(" ".join(named.text().split()) if named else "")
+    outline.title = outline.title or (" ".join(named.text().split()) if named else "")
     tree.strip_tags(_UNSEEN)
     for node in tree.css("[hidden]"):
         node.decompose()
     if tree.body is not None:
         _walk(tree.body, outline)
-    return outline.loaded()
 
 
 def _walk(root: LexborNode, outline: Outline) -> None:
@@ -74,7 +88,7 @@ def _walk(root: LexborNode, outline: Outline) -> None:
         elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
             flush()
             outline.heading(int(tag[1]), " ".join(node.text().split()))
-        elif tag == "table":
+        elif tag == "table" and not any(part.css_first("table") for part in node.iter()):
             flush()
             rows = [[cell.text(separator=" ") for cell in line.css("th,td")] for line in node.css("tr")]
             table(outline, rows)

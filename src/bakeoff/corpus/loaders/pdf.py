@@ -10,31 +10,52 @@ import pypdfium2
 from bakeoff.corpus.loaders import Loaded
 
 SUFFIXES = (".pdf",)
-VERSION = 1
+VERSION = 2
 
 
 def load(path: Path) -> Loaded:
-    """Pages in order; lines that the layout broke are joined again."""
+    """Pages in order; lines that the layout broke are joined again. Where PDFium refuses a file, pypdf tries."""
     try:
-        document = pypdfium2.PdfDocument(path)
+        title, texts = _by_pdfium(path)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise ValueError("it is protected by a password; save it without") from error
-        raise ValueError(f"not a readable PDF ({error}); open and save it again") from error
-    with document:
-        title = str(document.get_metadata_value("Title") or "").strip()
-        texts = []
-        for page in document:
-            words = page.get_textpage()
-            texts.append(_joined(words.get_text_range(errors="replace")))
-            words.close()
-            page.close()
+        title, texts = _by_pypdf(path, error)
+    texts = [_joined(text) for text in texts]
     pages, offset = [], 0
     for text in texts:
         pages.append(offset)
         offset += len(text) + 2
     text = "\n\n".join(texts)
-    return Loaded(text if text.strip() else "", title, tuple(pages))
+    empty = [number for number, text in enumerate(texts, start=1) if not text]
+    unread = [f"no text on page {', '.join(map(str, empty))}; if scanned, run text recognition first"] if empty else []
+    return Loaded(text if text.strip() else "", title, tuple(pages), unread=tuple(unread))
+
+
+def _by_pdfium(path: Path) -> tuple[str, list[str]]:
+    texts = []
+    with pypdfium2.PdfDocument(path) as document:
+        title = str(document.get_metadata_value("Title") or "").strip()
+        for page in document:
+            words = page.get_textpage()
+            texts.append(words.get_text_range(errors="replace"))
+            words.close()
+            page.close()
+    return title, texts
+
+
+def _by_pypdf(path: Path, refused: Exception) -> tuple[str, list[str]]:
+    import logging
+
+    import pypdf
+
+    logging.disable()  # what is wrong with the file is one line of ours
+    try:
+        reader = pypdf.PdfReader(path)
+        title = str((reader.metadata and reader.metadata.title) or "").strip()
+        return title, [page.extract_text() for page in reader.pages]
+    except Exception as error:  # pypdf raises anything on a broken file
+        raise ValueError(f"not a readable PDF ({refused}); open and save it again") from error
 
 
 def _joined(text: str) -> str:

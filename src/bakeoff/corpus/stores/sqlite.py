@@ -21,20 +21,25 @@ from bakeoff.types import Chunk, Document, Filter, Hit, Vectors
 BUSY_SECONDS = 30
 """How long a second writer waits for the first."""
 
-SCHEMA = """
+VERSION = 2
+"""Of the schema; a file of another version is refused, for it can be made again from its sources."""
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, source TEXT NOT NULL, stamp TEXT NOT NULL, failure TEXT NOT NULL,
-    text TEXT NOT NULL, metadata TEXT NOT NULL
+    text TEXT NOT NULL, metadata TEXT NOT NULL, groups TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS documents_of_source ON documents (source);
 CREATE TABLE IF NOT EXISTS chunks (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL,
     document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
     start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, section TEXT NOT NULL, text TEXT NOT NULL,
-    vector BLOB NOT NULL
+    vector BLOB NOT NULL, key TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS chunks_of_document ON chunks (document_id);
+CREATE INDEX IF NOT EXISTS chunks_of_key ON chunks (key);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
     section, text, content='chunks', content_rowid='number', tokenize="porter unicode61 remove_diacritics 2"
 );
@@ -44,9 +49,16 @@ END;
 CREATE TRIGGER IF NOT EXISTS words_removed AFTER DELETE ON chunks BEGIN
     INSERT INTO words (words, rowid, section, text) VALUES ('delete', old.number, old.section, old.text);
 END;
+PRAGMA user_version = {VERSION};
+COMMIT;
 """
 CHUNK = 'c.id, c.document_id, c.text, c.start, c."end", c.page, c.section'
-FILTERS = {"document_id": "d.id", "source": "d.source"}
+FILTERS = {
+    "document_id": "d.id IN (SELECT value FROM json_each(?))",
+    "source": "d.source IN (SELECT value FROM json_each(?))",
+    "groups": "(d.groups = '[]' OR EXISTS"
+    " (SELECT 1 FROM json_each(d.groups) g JOIN json_each(?) mine ON g.value = mine.value))",
+}
 
 STOP = frozenset(
     [
@@ -109,8 +121,14 @@ class Store:
         self._matrix: tuple[int, int, Vectors, list[int]] | None = None
         self._writes = 0
         with self._reading() as connection:
-            # On an existing file this writes nothing, so a reader never waits for a writer here.
-            connection.executescript(SCHEMA)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            used = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version != VERSION and used:
+                raise StoreError(
+                    f"the index {path} was written by another version of bakeoff; delete it and run `bakeoff ingest`"
+                )
+            if not used:
+                connection.executescript(SCHEMA)
 
     # ------------------------------------------------------------ settings and documents
 
@@ -123,28 +141,36 @@ class Store:
         with self._writing() as connection:
             connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
 
-    def put(self, document: Document, stamp: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    def put(
+        self, document: Document, stamp: str, chunks: Sequence[Chunk], vectors: Vectors, keys: Sequence[str]
+    ) -> None:
         with self._writing() as connection:
             _forget(connection, document.id)
-            metadata = json.dumps(dict(document.metadata))
+            metadata, groups = json.dumps(dict(document.metadata)), json.dumps(document.metadata.get("groups", ()))
             connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, '', ?, ?)",
-                (document.id, document.source, stamp, document.text, metadata),
+                "INSERT INTO documents VALUES (?, ?, ?, '', ?, ?, ?)",
+                (document.id, document.source, stamp, document.text, metadata, groups),
             )
             connection.executemany(
-                'INSERT INTO chunks (id, document_id, text, start, "end", page, section, vector)'
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                'INSERT INTO chunks (id, document_id, text, start, "end", page, section, vector, key)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (c.id, c.document_id, c.text, c.start, c.end, c.page, c.section, vector.tobytes())
-                    for c, vector in zip(chunks, np.asarray(vectors, dtype=np.float32), strict=True)
+                    (c.id, c.document_id, c.text, c.start, c.end, c.page, c.section, vector.tobytes(), key)
+                    for c, vector, key in zip(chunks, np.asarray(vectors, dtype=np.float32), keys, strict=True)
                 ],
             )
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Vectors]:
+        query = "SELECT key, vector FROM chunks WHERE key IN (SELECT value FROM json_each(?))"
+        with self._reading() as connection:
+            rows = connection.execute(query, (json.dumps(list(keys)),))
+            return {key: np.frombuffer(vector, dtype=np.float32) for key, vector in rows}
 
     def fail(self, document_id: str, source: str, stamp: str, reason: str) -> None:
         with self._writing() as connection:
             _forget(connection, document_id)
             connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, '', '{}')", (document_id, source, stamp, reason)
+                "INSERT INTO documents VALUES (?, ?, ?, ?, '', '{}', '[]')", (document_id, source, stamp, reason)
             )
 
     def delete(self, document_id: str) -> None:
@@ -213,6 +239,15 @@ class Store:
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
 
     # ------------------------------------------------------------ upkeep
+
+    def purge(self) -> None:
+        with self._writing() as connection:
+            connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+        with self._reading() as connection:
+            connection.execute("VACUUM")
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise StoreError(f"the index {self._path} is being read; close its readers and run this again")
 
     def check(self) -> list[str]:
         with self._reading() as connection:
@@ -293,6 +328,6 @@ def _conditions(filter: Filter | None) -> tuple[str, list[str]]:
     for field, allowed in (filter or {}).items():
         if field not in FILTERS:
             raise ConfigError(f"unknown filter field {field!r}; known are {', '.join(FILTERS)}")
-        where += f" AND {FILTERS[field]} IN ({','.join('?' * len(allowed))})"
-        values += allowed
+        where += f" AND {FILTERS[field]}"
+        values.append(json.dumps(list(allowed)))
     return where, values

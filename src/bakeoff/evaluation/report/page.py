@@ -162,7 +162,7 @@ def _legend(comparison: Comparison) -> str:
     return (
         f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
-        "Seconds and memory are measured; the peak is that of the process so far, systems in the order of the run."
+        "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
     )
 
 

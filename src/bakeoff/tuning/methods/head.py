@@ -67,7 +67,7 @@ def tune(
     seconds = time.perf_counter() - start
     write_json(out / "training.json", {"valid_loss_after": losses[strength], "train_seconds": round(seconds, 3)})
     if progress:
-        progress(len(train), len(train), f"loss {losses[strength]:.2f}")
+        progress(len(train), len(train), f"training: loss {losses[strength]:.2f}")
     return Checkpoint(out, base, weights.resolve(base).fingerprint, "head")
 
 
