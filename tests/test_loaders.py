@@ -19,7 +19,7 @@ import pytest
 from bakeoff.corpus import chunking, parsing
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import Parser
-from bakeoff.corpus.sync import loaders
+from bakeoff.corpus.sources import loaders
 from bakeoff.errors import DataError
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.types import Document

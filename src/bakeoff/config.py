@@ -20,11 +20,14 @@ class Corpus:
     """`[corpus]`"""
 
     sources: tuple[str, ...] = ()
-    """Folders, files and `sqlite:///file.db`, relative to the project."""
+    """Folders, files and `sqlite:///file.db`, relative to the project; `postgresql://` and `mysql://` databases; pages,
+    sitemaps and feeds of `hosts`."""
     embedder: str = "minilm"
     store: str = "sqlite"
     """Or a server: "postgresql://user@host/database?schema=name"."""
     chunk_tokens: int = 128
+    hosts: tuple[str, ...] = ()
+    """From which pages may be fetched, as in "docs.example.org"; none by default."""
     access: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Pattern of document ids, as in "hr/*" -> groups that may read them; what none fits is everybody's."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -92,8 +93,8 @@ class Project:
 
     def ingest(self, *sources: str, dry_run: bool = False, progress: Progress | None = None) -> Changes:
         """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do."""
-        wanted, access = self._sources(sources), self.config.corpus.access
-        return self.corpus.sync(*wanted, access=access, dry_run=dry_run, progress=progress)
+        wanted, options = self._sources(sources), self.config.corpus
+        return self.corpus.sync(*wanted, access=options.access, hosts=options.hosts, dry_run=dry_run, progress=progress)
 
     def watch(self, *sources: str, stop: Event | None = None) -> Iterator[Changes]:
         """Ingest, then again whenever a file of the sources changes, until `stop` is set; yields what each did.
@@ -104,9 +105,12 @@ class Project:
             from watchfiles import watch
         except ModuleNotFoundError as error:
             raise MissingPackageError("watching files", "watchfiles", "watch") from error
-        from bakeoff.corpus.sync import path_of
+        from bakeoff.corpus.sources import parse
 
-        paths = {path_of(source) for source in self._sources(sources)}
+        found = map(parse, self._sources(sources))
+        paths = [source.address for source in found if source.kind in ("files", "sqlite")]
+        if not paths:
+            raise ConfigError("no files among the sources to watch; name a folder, or run `bakeoff ingest` again")
         yield self.ingest(*sources)
         for _ in watch(*paths, stop_event=stop, raise_interrupt=False, ignore_permission_denied=True):
             yield self.ingest(*sources)
@@ -309,6 +313,9 @@ class Project:
 
     def _source(self, source: str) -> str:
         """Sources are written relative to the project's folder."""
-        name, equals, path = source.rpartition("=") if "?" not in source else ("", "", source)
-        prefix = "sqlite:///" if path.startswith("sqlite:///") else ""
-        return f"{name}{equals}{prefix}{self.folder / path.removeprefix(prefix)}"
+        if (self.folder / source).exists():
+            return str(self.folder / source)
+        found = re.fullmatch(r"([^/\\?:=]*=)?(sqlite:///)?(.*)", source, re.DOTALL)
+        assert found
+        name, prefix, path = found.groups("")
+        return source if "://" in path else f"{name}{prefix}{self.folder / path}"

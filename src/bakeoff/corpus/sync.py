@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -15,35 +14,15 @@ from typing import Any, cast
 import numpy as np
 
 from bakeoff import plugins
-from bakeoff.corpus import chunking, tables
+from bakeoff.corpus import chunking
 from bakeoff.corpus.access import Guarded, Readable
-from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import Parser
-from bakeoff.errors import DataError, MissingPackageError, StoreError, UnknownNameError
+from bakeoff.corpus.sources import Item, Source, Unreachable, items, parse
+from bakeoff.errors import DataError, StoreError, UnknownNameError
 from bakeoff.types import Changes, Document, Embedder, Evidence, Store
 
 Progress = Callable[[int, int, str], None]
 """Called with the documents done, their number, and the one in hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    name: str
-    path: Path
-    table: str = ""
-    """Of a database; empty means all."""
-    database: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """Something that becomes a document."""
-
-    id: str
-    digest: str
-    """Of the content and of what will read it."""
-    load: Callable[[Parser], Loaded]
-    """Raises `DataError` with the reason where it cannot be read."""
 
 
 class Corpus:
@@ -80,53 +59,58 @@ class Corpus:
         self,
         *sources: str | Path,
         access: Mapping[str, Sequence[str]] | None = None,
+        hosts: Sequence[str] = (),
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> Changes:
         """Make the index equal to each of `sources`; documents of sources that are not named stay.
 
-        A source is a folder, a file, `sqlite:///file.db`, `sqlite:///file.db?table=name`, or any of these with a name
-        in front: `hr=path`. Each document is one transaction, so an interrupted sync is finished by the next one.
+        A source is a folder, a file, `sqlite:///file.db`, `postgresql://user@host/database` (or `mysql://`; both with
+        `?table=name` for one table), a URL of one of the `hosts` - a page, a sitemap or a feed - or any of these with a
+        name in front: `hr=path`. Each document is one transaction, so an interrupted sync is finished by the next one.
         A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
         `access`: pattern of document ids, as in `hr/*`, -> groups that may read them; the first that fits counts, and
         a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
-        found = [_source(str(source)) for source in sources]
-        changes: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
+        found = [parse(str(source)) for source in sources]
+        done: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
         failed: dict[str, str] = {}
         unread: dict[str, tuple[str, ...]] = {}
         if not dry_run:
             self._claim(found)
         with Parser() as parser:
             for source in found:
-                known = self.store.stamps(source.name)
-                items = list(_items(source))
-                for number, item in enumerate(items, start=1):
+                known, seen = self.store.stamps(source.name), set[str]()
+                total, stream = items(source, hosts)
+                for number, item in enumerate(stream, start=1):
+                    seen.add(item.id)
                     groups = _groups(item.id, access or {})
                     stamp = self._stamp(item, groups)
                     before, reason = known.get(item.id, ("", ""))
                     if before == stamp and reason:
                         failed[item.id] = reason
                     elif before == stamp:
-                        changes["unchanged"].append(item.id)
+                        done["unchanged"].append(item.id)
                     else:
                         try:
                             if not dry_run:
                                 unread[item.id] = self._bring(item, source, stamp, groups, parser)
-                            changes["updated" if before and not reason else "added"].append(item.id)
+                            done["updated" if before and not reason else "added"].append(item.id)
+                        except Unreachable as error:
+                            failed[item.id] = str(error)
                         except DataError as error:
                             failed[item.id] = str(error)
                             self.store.fail(item.id, source.name, stamp, str(error))
                     if progress:
-                        progress(number, len(items), f"indexing: {item.id}")
-                for gone in sorted(set(known) - {item.id for item in items}):
+                        progress(number, total, f"indexing: {item.id}")
+                for gone in sorted(set(known) - seen):
                     if not dry_run:
                         self.store.delete(gone)
-                    changes["removed"].append(gone)
+                    done["removed"].append(gone)
         if not dry_run:
             self.store.set("embedder", self._embedder.fingerprint)
         partly = {id: what for id, what in unread.items() if what}
-        return Changes(**{what: tuple(ids) for what, ids in changes.items()}, failed=failed, unread=partly)
+        return Changes(**{what: tuple(ids) for what, ids in done.items()}, failed=failed, unread=partly)
 
     def forget(self, name: str) -> int:
         """Remove a source with all its documents, or one document; returns how many documents went.
@@ -190,15 +174,15 @@ class Corpus:
 
     # ------------------------------------------------------------ inside
 
-    def _claim(self, sources: list[_Source]) -> None:
+    def _claim(self, sources: list[Source]) -> None:
         """Bind names to paths, and note that the vectors are being renewed where the embedder is another."""
         names = [source.name for source in sources]
         for source in sources:
             if names.count(source.name) > 1:
-                raise DataError(f"two sources are named {source.name!r}; name one of them: other={source.path}")
+                raise DataError(f"two sources are named {source.name!r}; name one of them: other={source.label}")
             bound = self.store.get(f"source:{source.name}")
-            if bound and Path(bound) != source.path.resolve() and Path(bound).exists():
-                cure = f"give {source.path} another name: other={source.path}"
+            if bound and bound != source.label and ("://" in bound or Path(bound).exists()):
+                cure = f"give {source.label} another name: other={source.label}"
                 raise DataError(f"the source {source.name!r} is {bound} already; {cure}")
         made_with = self.store.get("embedder")
         others = sorted(set(self.store.sources()) - set(names))
@@ -211,16 +195,14 @@ class Corpus:
         elif made_with is None:
             self.store.set("embedder", self._embedder.fingerprint)
         for source in sources:
-            self.store.set(f"source:{source.name}", str(source.path.resolve()))
+            self.store.set(f"source:{source.name}", source.label)
 
-    def _stamp(self, item: _Item, groups: Sequence[str]) -> str:
+    def _stamp(self, item: Item, groups: Sequence[str]) -> str:
         """What a document in the store was made from."""
         made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint} {sorted(groups)}"
         return hashlib.sha256(made_from.encode()).hexdigest()
 
-    def _bring(
-        self, item: _Item, source: _Source, stamp: str, groups: Sequence[str], parser: Parser
-    ) -> tuple[str, ...]:
+    def _bring(self, item: Item, source: Source, stamp: str, groups: Sequence[str], parser: Parser) -> tuple[str, ...]:
         """Read one document into the store; returns what of it could not be read. Raises `DataError`."""
         loaded = item.load(parser)
         if not loaded.text.strip():
@@ -247,80 +229,3 @@ class Corpus:
 
 def _groups(id: str, access: Mapping[str, Sequence[str]]) -> Sequence[str]:
     return next((groups for pattern, groups in access.items() if fnmatchcase(id, pattern)), ())
-
-
-def _source(text: str) -> _Source:
-    name, equals, rest = text.partition("=")
-    if not equals or "/" in name or "\\" in name or "?" in name or Path(text).exists():
-        name, rest = "", text
-    database = rest.startswith("sqlite:///")
-    path, _, query = rest.removeprefix("sqlite:///").partition("?table=") if database else (rest, "", "")
-    if not Path(path).exists():
-        raise DataError(f"there is no source {path}; check the name, or remove it from the sources")
-    return _Source(name or Path(path).resolve().name, Path(path), query, database)
-
-
-def path_of(source: str) -> Path:
-    """The file or folder behind a source; raises `DataError` where there is none."""
-    return _source(source).path
-
-
-def _items(source: _Source) -> Iterator[_Item]:
-    if source.database:
-        for key, loaded in tables.rows(source.path, source.table):
-            digest = hashlib.sha256(loaded.text.encode()).hexdigest()
-            yield _Item(f"{source.name}/{key}", digest, lambda _, loaded=loaded: loaded)  # type: ignore[misc]
-    elif source.path.is_dir():
-        for path in _files(source.path):
-            relative = os.fsencode(path.relative_to(source.path).as_posix()).decode("utf-8", "backslashreplace")
-            yield _file(f"{source.name}/{relative}", path, source.path.resolve())
-    else:
-        yield _file(source.name, source.path, source.path.resolve().parent)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Files below `root` in a fixed order; hidden ones are left out."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith((".", "~$")))
-
-
-def _file(id: str, path: Path, root: Path) -> _Item:
-    """The stamp is of the bytes; times of change lie when files are copied or restored."""
-    loader = loaders().get(path.suffix.lower())
-    problem = ""
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
-        problem = "it is a link that leads out of the source"
-    elif not path.is_file():
-        problem = "it is not a regular file"
-    elif loader is None:
-        problem = f"no loader for {path.suffix or 'files without a suffix'}; `bakeoff list loaders` shows what is read"
-    if problem or loader is None:
-        return _Item(id, problem, lambda _: _refuse(problem))
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        problem = f"cannot be opened: {error.strerror}"
-        return _Item(id, problem, lambda _: _refuse(problem))
-    try:
-        version = plugins.module("loaders", loader).VERSION
-    except MissingPackageError as error:
-        problem = str(error)
-        return _Item(id, problem, lambda _: _refuse(problem))
-    return _Item(id, f"{digest} {loader} {version}", lambda parser: parser.load(loader, path))
-
-
-def _refuse(problem: str) -> Loaded:
-    raise DataError(problem)
-
-
-def loaders() -> dict[str, str]:
-    """Suffix -> loader."""
-    found: dict[str, str] = {}
-    for name in plugins.names("loaders"):
-        try:
-            found |= dict.fromkeys(plugins.module("loaders", name).SUFFIXES, name)
-        except MissingPackageError:  # `_file` says so where a file needs it
-            found[f".{name}"] = name
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +34,12 @@ def rows(path: Path, only: str = "") -> Iterator[tuple[str, Loaded]]:
         raise DataError(f"{path} cannot be read as a SQLite database: {error}") from error
 
 
+def as_document(table: str, row: Mapping[str, object]) -> Loaded:
+    """The table's name, then a `column: value` line for each value that can be read."""
+    known = (f"{name}: {value}" for name, value in row.items() if value is not None and not isinstance(value, bytes))
+    return Loaded("\n".join([table, *known]), table)
+
+
 def _tables(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """Table -> its key columns."""
     query = (
@@ -56,13 +62,8 @@ def _rows(connection: sqlite3.Connection, path: Path, table: str, key: list[str]
     for number, row in enumerate(cursor, start=1):
         if number > ROWS:
             raise DataError(f"{path} table {table!r} has more than {ROWS:,} rows; make a table of those you need")
-        values = [
-            f"{name}: {value}"
-            for name, value in zip(names, row[len(key) :], strict=True)
-            if value is not None and not isinstance(value, bytes)
-        ]
         identity = "/".join(str(part) for part in row[: len(key)])
-        yield f"{table}/{identity}", Loaded("\n".join([table, *values]), table)
+        yield f"{table}/{identity}", as_document(table, dict(zip(names, row[len(key) :], strict=True)))
 
 
 def _quoted(name: str) -> str:

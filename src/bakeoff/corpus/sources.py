@@ -1,0 +1,197 @@
+"""Where documents come from: files, rows of databases, pages of the web. Each becomes a stream of items."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from bakeoff import plugins
+from bakeoff.corpus import tables
+from bakeoff.corpus.loaders import Loaded
+from bakeoff.corpus.parsing import Parser
+from bakeoff.errors import DataError, MissingPackageError
+
+if TYPE_CHECKING:
+    from bakeoff.corpus.web import Fetcher, Page
+
+SERVERS = ("postgresql", "mysql", "mariadb")
+"""Databases that are read through SQLAlchemy."""
+
+
+class Unreachable(DataError):
+    """The document may still be there: what is held of it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One of the things that `Corpus.sync` is given."""
+
+    name: str
+    kind: Literal["files", "sqlite", "server", "web"]
+    address: str
+    """An absolute path, or a URL; may hold a password."""
+    table: str = ""
+    """Of a database; empty means all."""
+
+    @property
+    def label(self) -> str:
+        """The address as it may be stored and shown."""
+        if self.kind in ("files", "sqlite"):
+            return self.address
+        parts = urlsplit(self.address)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that becomes a document."""
+
+    id: str
+    digest: str
+    """Of the content and of what will read it."""
+    load: Callable[[Parser], Loaded]
+    """Raises `DataError` with the reason where it cannot be read."""
+
+
+def parse(text: str) -> Source:
+    """Understand a source as it is written: a path, `sqlite:///file.db`, a URL, or `name=` and any of these.
+
+    Raises `DataError` for a path where nothing is.
+    """
+    name, equals, rest = text.partition("=")
+    if not equals or any(mark in name for mark in "/\\?:") or Path(text).exists():
+        name, rest = "", text
+    scheme = rest.partition("://")[0] if "://" in rest else ""
+    if scheme in ("http", "https"):
+        return Source(name or urlsplit(rest).netloc, "web", rest)
+    if scheme in SERVERS:
+        parts = urlsplit(rest)
+        options = dict(parse_qsl(parts.query))
+        table = options.pop("table", "")
+        address = urlunsplit(parts._replace(query=urlencode(options)))
+        return Source(name or parts.path.strip("/"), "server", address, table)
+    kind: Literal["files", "sqlite"] = "sqlite" if scheme == "sqlite" else "files"
+    path, _, table = rest.removeprefix("sqlite:///").partition("?table=") if scheme else (rest, "", "")
+    if not Path(path).exists():
+        raise DataError(f"there is no source {path}; check the name, or remove it from the sources")
+    return Source(name or Path(path).resolve().name, kind, str(Path(path).resolve()), table)
+
+
+def items(source: Source, hosts: Sequence[str] = ()) -> tuple[int, Iterator[Item]]:
+    """How many (0: not known before the end), and each of them; in a fixed order, read as it is asked for.
+
+    `hosts`: from which pages may be fetched.
+    """
+    if source.kind == "sqlite":
+        return 0, _rows(source, tables.rows(Path(source.address), source.table))
+    if source.kind == "server":
+        from bakeoff.corpus import databases
+
+        return 0, _rows(source, databases.rows(source.address, source.table))
+    if source.kind == "web":
+        from bakeoff.corpus.web import Fetcher
+
+        return 0, _pages(source, Fetcher(hosts))
+    root = Path(source.address)
+    if not root.is_dir():
+        return 1, iter([_file(source.name, root, root.parent)])
+    paths = list(_files(root))
+    return len(paths), (_file(f"{source.name}/{_label(path, root)}", path, root) for path in paths)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files below `root` in a fixed order; hidden ones are left out."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith((".", "~$")))
+
+
+def _label(path: Path, root: Path) -> str:
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _file(id: str, path: Path, root: Path) -> Item:
+    """The digest is of the bytes; times of change lie when files are copied or restored."""
+    loader = loaders().get(path.suffix.lower())
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        return _refused(id, "it is a link that leads out of the source")
+    if not path.is_file():
+        return _refused(id, "it is not a regular file")
+    if loader is None:
+        suffix = path.suffix or "files without a suffix"
+        return _refused(id, f"no loader for {suffix}; `bakeoff list loaders` shows what is read")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Item(id, f"{digest} {_identity(loader)}", lambda parser: parser.load(loader, path))
+    except OSError as error:
+        return _refused(id, f"cannot be opened: {error.strerror}")
+    except MissingPackageError as error:
+        return _refused(id, str(error))
+
+
+def _refused(id: str, problem: str) -> Item:
+    return Item(id, problem, partial(_raise, DataError(problem)))
+
+
+def _raise(error: DataError, parser: Parser) -> Loaded:
+    raise error
+
+
+def loaders() -> Mapping[str, str]:
+    """Suffix -> loader."""
+    found: dict[str, str] = {}
+    for name in plugins.names("loaders"):
+        try:
+            found |= dict.fromkeys(plugins.module("loaders", name).SUFFIXES, name)
+        except MissingPackageError:  # `_file` says so where a file needs it
+            found[f".{name}"] = name
+    return found
+
+
+def _identity(loader: str) -> str:
+    return f"{loader} {plugins.module('loaders', loader).VERSION}"
+
+
+# ---------------------------------------------------------------- databases and the web
+
+
+def _rows(source: Source, rows: Iterator[tuple[str, Loaded]]) -> Iterator[Item]:
+    for key, loaded in rows:
+        digest = hashlib.sha256(loaded.text.encode()).hexdigest()
+        yield Item(f"{source.name}/{key}", digest, partial(_loaded, loaded))
+
+
+def _loaded(loaded: Loaded, parser: Parser) -> Loaded:
+    return loaded
+
+
+def _pages(source: Source, fetcher: Fetcher) -> Iterator[Item]:
+    host = urlsplit(source.address).netloc
+    for address, page in fetcher.pages(source.address):
+        parts = urlsplit(address)
+        path = f"{parts.path.strip('/') or 'index'}{f'?{parts.query}' if parts.query else ''}"
+        id = f"{source.name}/{path}" if parts.netloc == host else f"{source.name}/{parts.netloc}/{path}"
+        if isinstance(page, DataError):
+            yield Item(id, str(page), partial(_raise, page))
+            continue
+        loader = loaders()[page.suffix]
+        digest = hashlib.sha256(page.data).hexdigest()
+        yield Item(id, f"{digest} {_identity(loader)}", partial(_page, page, loader))
+
+
+def _page(page: Page, loader: str, parser: Parser) -> Loaded:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"page{page.suffix}"
+        path.write_bytes(page.data)
+        return parser.load(loader, path)
