@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from bakeoff.types import Chunk, Document, Filter, Hit, Vectors
 BUSY_SECONDS = 30
 """How long a second writer waits for the first."""
 
-VERSION = 2
+VERSION = 3
 """Of the schema; a file of another version is refused, for it can be made again from its sources."""
 
 SCHEMA = f"""
@@ -29,14 +31,15 @@ BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, source TEXT NOT NULL, stamp TEXT NOT NULL, failure TEXT NOT NULL,
-    text TEXT NOT NULL, metadata TEXT NOT NULL, groups TEXT NOT NULL
+    text TEXT NOT NULL, metadata TEXT NOT NULL, groups TEXT NOT NULL,
+    sum INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS documents_of_source ON documents (source);
 CREATE TABLE IF NOT EXISTS chunks (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL,
     document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
     start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, section TEXT NOT NULL, text TEXT NOT NULL,
-    vector BLOB NOT NULL, key TEXT NOT NULL
+    sum INTEGER NOT NULL, vector BLOB NOT NULL, vector_sum INTEGER NOT NULL, key TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS chunks_of_document ON chunks (document_id);
 CREATE INDEX IF NOT EXISTS chunks_of_key ON chunks (key);
@@ -52,7 +55,7 @@ END;
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-CHUNK = 'c.id, c.document_id, c.text, c.start, c."end", c.page, c.section'
+CHUNK = 'c.id, c.document_id, c.text, c.start, c."end", c.page, c.section, c.sum'
 FILTERS = {
     "document_id": "d.id IN (SELECT value FROM json_each(?))",
     "source": "d.source IN (SELECT value FROM json_each(?))",
@@ -148,29 +151,32 @@ class Store:
             _forget(connection, document.id)
             metadata, groups = json.dumps(dict(document.metadata)), json.dumps(document.metadata.get("groups", ()))
             connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, '', ?, ?, ?)",
-                (document.id, document.source, stamp, document.text, metadata, groups),
+                "INSERT INTO documents VALUES (?, ?, ?, '', ?, ?, ?, ?)",
+                (document.id, document.source, stamp, document.text, metadata, groups, _sum(document.text, metadata)),
             )
             connection.executemany(
-                'INSERT INTO chunks (id, document_id, text, start, "end", page, section, vector, key)'
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                'INSERT INTO chunks (id, document_id, text, start, "end", page, section, sum, vector, vector_sum, key)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (c.id, c.document_id, c.text, c.start, c.end, c.page, c.section, vector.tobytes(), key)
+                    (*row, _sum(*row), blob, crc32(blob), key)
                     for c, vector, key in zip(chunks, np.asarray(vectors, dtype=np.float32), keys, strict=True)
+                    for row in [(c.id, c.document_id, c.text, c.start, c.end, c.page, c.section)]
+                    for blob in [vector.tobytes()]
                 ],
             )
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Vectors]:
-        query = "SELECT key, vector FROM chunks WHERE key IN (SELECT value FROM json_each(?))"
+        query = "SELECT key, vector, vector_sum FROM chunks WHERE key IN (SELECT value FROM json_each(?))"
         with self._reading() as connection:
-            rows = connection.execute(query, (json.dumps(list(keys)),))
-            return {key: np.frombuffer(vector, dtype=np.float32) for key, vector in rows}
+            rows = connection.execute(query, (json.dumps(list(keys)),)).fetchall()
+            # A damaged vector is not handed on to another chunk.
+            return {key: np.frombuffer(blob, dtype=np.float32) for key, blob, sum in rows if crc32(blob) == sum}
 
     def fail(self, document_id: str, source: str, stamp: str, reason: str) -> None:
         with self._writing() as connection:
             _forget(connection, document_id)
             connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, '', '{}', '[]')", (document_id, source, stamp, reason)
+                "INSERT INTO documents VALUES (?, ?, ?, ?, '', '{}', '[]', 0)", (document_id, source, stamp, reason)
             )
 
     def delete(self, document_id: str) -> None:
@@ -188,10 +194,13 @@ class Store:
             return dict(connection.execute(query).fetchall())
 
     def document(self, document_id: str) -> Document | None:
-        query = "SELECT id, text, source, metadata FROM documents WHERE id = ? AND failure = ''"
+        query = "SELECT id, text, source, metadata, sum FROM documents WHERE id = ? AND failure = ''"
         with self._reading() as connection:
             row = connection.execute(query, (document_id,)).fetchone()
-        return None if row is None else Document(row[0], row[1], row[2], json.loads(row[3]))
+            if row is None:
+                return None
+            _verify(_sum(row[1], row[3]) == row[4])
+        return Document(row[0], row[1], row[2], json.loads(row[3]))
 
     def ids(self) -> list[str]:
         with self._reading() as connection:
@@ -200,7 +209,7 @@ class Store:
     def chunks(self, document_id: str) -> list[Chunk]:
         query = f"SELECT {CHUNK} FROM chunks c WHERE c.document_id = ? ORDER BY c.start"
         with self._reading() as connection:
-            return [Chunk(*row) for row in connection.execute(query, (document_id,))]
+            return [_chunk(row) for row in connection.execute(query, (document_id,))]
 
     # ------------------------------------------------------------ search
 
@@ -217,7 +226,7 @@ class Store:
             f" JOIN documents d ON d.id = c.document_id WHERE words MATCH ?{where} ORDER BY score DESC, c.id LIMIT ?"
         )
         with self._reading() as connection:
-            return [Hit(Chunk(*row[:-1]), row[-1]) for row in connection.execute(sql, (match, *values, k))]
+            return [Hit(_chunk(row), row[-1]) for row in connection.execute(sql, (match, *values, k))]
 
     def search_vectors(self, vector: Vectors, k: int, filter: Filter | None = None) -> list[Hit]:
         where, values = _conditions(filter)
@@ -235,7 +244,7 @@ class Store:
             found = {numbers[place]: float(scores[place]) for place in near if np.isfinite(scores[place])}
             marks = ",".join("?" * len(found))
             rows = connection.execute(f"SELECT c.number, {CHUNK} FROM chunks c WHERE c.number IN ({marks})", [*found])
-            hits = [Hit(Chunk(*row[1:]), found[row[0]]) for row in rows]
+            hits = [Hit(_chunk(row[1:]), found[row[0]]) for row in rows]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
 
     # ------------------------------------------------------------ upkeep
@@ -257,7 +266,12 @@ class Store:
                 connection.rollback()
             except sqlite3.DatabaseError as error:
                 faults.append(f"full-text index: {error}")
+            rows = connection.execute(f"SELECT {CHUNK}, c.vector, c.vector_sum FROM chunks c")
+            damaged = [row[0] for row in rows if _sum(*row[:7]) != row[7] or crc32(row[8]) != row[9]]
+            texts = connection.execute("SELECT id, text, metadata, sum FROM documents WHERE failure = ''")
+            damaged += [id for id, text, metadata, sum in texts if _sum(text, metadata) != sum]
             sizes = connection.execute("SELECT count(DISTINCT length(vector)) FROM chunks").fetchone()[0]
+        faults += [f"{id} is not what was written" for id in damaged[:10]]
         return faults + (["vectors of different lengths"] if sizes > 1 else [])
 
     def close(self) -> None:
@@ -270,10 +284,11 @@ class Store:
         """All vectors, shape [chunks, dimension], and their row numbers; kept until something was written."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if self._matrix is None or self._matrix[:2] != (version, self._writes):
-            rows = connection.execute("SELECT number, vector FROM chunks ORDER BY number").fetchall()
-            matrix = np.frombuffer(b"".join(blob for _, blob in rows), dtype=np.float32)
+            rows = connection.execute("SELECT number, vector, vector_sum FROM chunks ORDER BY number").fetchall()
+            _verify(all(crc32(blob) == sum for _, blob, sum in rows))
+            matrix = np.frombuffer(b"".join(blob for _, blob, _ in rows), dtype=np.float32)
             shaped = matrix.reshape(len(rows), -1) if rows else np.zeros((0, 0), dtype=np.float32)
-            self._matrix = (version, self._writes, shaped, [number for number, _ in rows])
+            self._matrix = (version, self._writes, shaped, [number for number, _, _ in rows])
         return self._matrix[2], self._matrix[3]
 
     @contextmanager
@@ -301,7 +316,7 @@ class Store:
                 "disk I/O error": "free some space or mend the disk, and run it again",
             }.get(str(error), "is the folder writable?")
             raise StoreError(f"the index {self._path}: {error}; {cure}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"the index {self._path} is damaged ({error}); move it away and run `bakeoff ingest`"
             ) from error
@@ -316,6 +331,22 @@ class Store:
             self._local.connection = connection
         found: sqlite3.Connection = self._local.connection
         return found
+
+
+def _sum(*values: object) -> int:
+    """Of what a row holds: SQLite does not notice a flipped bit in a text."""
+    return crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def _chunk(row: Sequence[Any]) -> Chunk:
+    """The first eight columns are those of `CHUNK`."""
+    _verify(_sum(*row[:7]) == row[7])
+    return Chunk(*row[:7])
+
+
+def _verify(sound: bool) -> None:
+    if not sound:
+        raise sqlite3.DatabaseError("a row is not what was written")
 
 
 def _forget(connection: sqlite3.Connection, document_id: str) -> None:
