@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ bench-road: .venv/ready  ## The road on XQuAD: DATA=folder with xquad/xquad.en.j
 
 bench-engines: .venv/ready  ## Encodings of the packaged models on this CPU, side by side: DATA=folder
 	$(BIN)/python benchmarks/engines.py --data $(DATA)
+
+bench-corpus: .venv/ready  ## Hostile and odd files, and a handbook at four dates: DATA=folder
+	$(BIN)/python benchmarks/corpus.py --data $(DATA)
 
 clean:  ## Remove the environment and the demo project
 	rm -rf .venv $(DEMO)
