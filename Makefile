@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,19 @@ bench-engines: .venv/ready  ## Encodings of the packaged models on this CPU, sid
 
 bench-corpus: .venv/ready  ## Hostile and odd files, and a handbook at four dates: DATA=folder
 	$(BIN)/python benchmarks/corpus.py --data $(DATA)
+
+bench-scale: .venv/ready  ## Memory, time and search from a thousand documents up: DOCUMENTS and CHUNKS are lists of sizes
+	$(BIN)/python benchmarks/scale.py --documents $(or $(DOCUMENTS),1000 10000) --chunks $(or $(CHUNKS),10000 100000)
+
+bench-lifecycle: .venv/ready .venv-peers/ready  ## What old text is held after edits and deletes, side by side with peers
+	$(BIN)/python benchmarks/lifecycle.py
+
+.venv-peers/ready: benchmarks/peers.txt
+	@$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --upgrade "pip>=25.1"
+	.venv-peers/bin/pip install --quiet $(TORCH)
+	.venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
+	@touch $@
 
 clean:  ## Remove the environment and the demo project
 	rm -rf .venv $(DEMO)

@@ -49,19 +49,19 @@ def main() -> None:
 
 def files(*folders: Path) -> str:
     """Every file gives text or a reason, inside the limits, and the parent's memory stays as it was."""
-    rows, reasons = [], list[str]()
+    rows, reasons, known = [], list[str](), loaders()
     for folder in folders:
         outcome: Counter[str] = Counter()
         before, slowest = resident(), 0.0
         with Parser() as parser:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                loader = loaders().get(path.suffix.lower())
+                loader = known.get(path.suffix.lower())
                 if loader is None:
                     outcome["no loader"] += 1
                     continue
                 start = processor_seconds()
                 try:
-                    outcome["text" if parser.load(loader, path).text.strip() else "empty"] += 1
+                    outcome["text" if parser.load(loader.name, path).text.strip() else "empty"] += 1
                 except DataError as error:
                     outcome["reason"] += 1
                     reasons.append(f"{path.suffix.lower()}: {error}")

@@ -34,7 +34,7 @@ def parser() -> Iterator[Parser]:
 
 
 def load(parser: Parser, path: Path) -> Loaded:
-    return parser.load(loaders()[path.suffix], path)
+    return parser.load(loaders()[path.suffix].name, path)
 
 
 def test_markdown_sections_follow_headings_outside_code(parser: Parser, tmp_path: Path) -> None:

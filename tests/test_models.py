@@ -12,6 +12,7 @@ from bakeoff.errors import ModelError, UnknownNameError
 from bakeoff.models import embedder, generator, weights
 from bakeoff.models.chat import Template, completion, render
 from bakeoff.models.embedders.hashing import Embedder
+from bakeoff.models.embedders.llamacpp import Embedder as LlamaCppEmbedder
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.types import Message
 
@@ -153,3 +154,22 @@ def test_import_is_quick_and_pulls_in_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_embedder_counts_tokens_as_its_engine_does() -> None:
+    minilm = embedder("minilm")
+    assert isinstance(minilm, LlamaCppEmbedder)
+    texts = [
+        path.read_text() for path in sorted((Path(__file__).parents[1] / "src/bakeoff/demo/documents").rglob("*.md"))
+    ]
+    odd = [
+        "",
+        " ",
+        "Größere lamp-prices_x 2024: $40, don't!",
+        "灯的价格 lamp",
+        "a\n\tb   c",
+        "quokka ☃ 💡 naïve",
+        "x" * 300,
+    ]
+    for text in [*(text[:1500] for text in texts), *odd]:
+        assert minilm.count(text) == len(minilm.engine.tokens(text, special=True)), text

@@ -15,7 +15,9 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -138,12 +140,19 @@ def _leave_network() -> None:
         unshare(new_network | new_user)
 
 
+@cache
+def _loader(name: str) -> Callable[[Path], Loaded]:
+    """Looked up once: installed packages are searched for it, which takes longer than reading a small file."""
+    load: Callable[[Path], Loaded] = plugins.module("loaders", name).load
+    return load
+
+
 def _read(loader: str, path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > FILE_BYTES:
             return {"reason": f"larger than {FILE_BYTES >> 20} MB; split it"}
         _check_archive(path)
-        loaded: Loaded = plugins.module("loaders", loader).load(path)
+        loaded = _loader(loader)(path)
     except (BakeoffError, ValueError) as error:
         return {"reason": " ".join(str(error).split())[:300] or type(error).__name__}
     except MemoryError:

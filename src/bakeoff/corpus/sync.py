@@ -6,7 +6,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -19,10 +19,13 @@ from bakeoff.corpus.access import Guarded, Readable
 from bakeoff.corpus.parsing import Parser
 from bakeoff.corpus.sources import Item, Source, Unreachable, items, parse
 from bakeoff.errors import DataError, StoreError, UnknownNameError
-from bakeoff.types import Changes, Document, Embedder, Evidence, Store
+from bakeoff.types import Changes, Chunk, Document, Embedder, Evidence, Store
 
 Progress = Callable[[int, int, str], None]
 """Called with the documents done, their number, and the one in hand."""
+
+BATCH = 64
+"""Chunks that are embedded together: enough to sort by length, few enough to lose little to a crash."""
 
 
 class Corpus:
@@ -73,44 +76,15 @@ class Corpus:
         a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
         found = [parse(str(source)) for source in sources]
-        done: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
-        failed: dict[str, str] = {}
-        unread: dict[str, tuple[str, ...]] = {}
         if not dry_run:
             self._claim(found)
+        run = _Run(self, access or {}, dry_run, progress)
         with Parser() as parser:
             for source in found:
-                known, seen = self.store.stamps(source.name), set[str]()
-                total, stream = items(source, hosts)
-                for number, item in enumerate(stream, start=1):
-                    seen.add(item.id)
-                    groups = _groups(item.id, access or {})
-                    stamp = self._stamp(item, groups)
-                    before, reason = known.get(item.id, ("", ""))
-                    if before == stamp and reason:
-                        failed[item.id] = reason
-                    elif before == stamp:
-                        done["unchanged"].append(item.id)
-                    else:
-                        try:
-                            if not dry_run:
-                                unread[item.id] = self._bring(item, source, stamp, groups, parser)
-                            done["updated" if before and not reason else "added"].append(item.id)
-                        except Unreachable as error:
-                            failed[item.id] = str(error)
-                        except DataError as error:
-                            failed[item.id] = str(error)
-                            self.store.fail(item.id, source.name, stamp, str(error))
-                    if progress:
-                        progress(number, total, f"indexing: {item.id}")
-                for gone in sorted(set(known) - seen):
-                    if not dry_run:
-                        self.store.delete(gone)
-                    done["removed"].append(gone)
+                run.bring(source, hosts, parser)
         if not dry_run:
             self.store.set("embedder", self._embedder.fingerprint)
-        partly = {id: what for id, what in unread.items() if what}
-        return Changes(**{what: tuple(ids) for what, ids in done.items()}, failed=failed, unread=partly)
+        return run.changes()
 
     def forget(self, name: str) -> int:
         """Remove a source with all its documents, or one document; returns how many documents went.
@@ -197,13 +171,87 @@ class Corpus:
         for source in sources:
             self.store.set(f"source:{source.name}", source.label)
 
-    def _stamp(self, item: Item, groups: Sequence[str]) -> str:
-        """What a document in the store was made from."""
-        made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint} {sorted(groups)}"
-        return hashlib.sha256(made_from.encode()).hexdigest()
 
-    def _bring(self, item: Item, source: Source, stamp: str, groups: Sequence[str], parser: Parser) -> tuple[str, ...]:
-        """Read one document into the store; returns what of it could not be read. Raises `DataError`."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A document that was read and cut, and waits for its vectors."""
+
+    document: Document
+    stamp: str
+    chunks: list[Chunk]
+    keys: list[str]
+    """What each chunk's vector is made from, hashed."""
+    texts: dict[str, str]
+    """Key -> text, of those that the store holds no vector of."""
+    unread: tuple[str, ...]
+    known: bool
+    """Whether an earlier version is held."""
+
+
+class _Run:
+    """One sync: documents are read one by one, embedded many at a time, and each put in a transaction of its own."""
+
+    def __init__(
+        self, corpus: Corpus, access: Mapping[str, Sequence[str]], dry_run: bool, progress: Progress | None
+    ) -> None:
+        self._embedder, self._size, self._store = corpus._embedder, corpus._size, corpus.store
+        self._access = access
+        self._dry_run = dry_run
+        self._progress = progress
+        self._waiting: list[_Read] = []
+        self._done: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
+        self._failed: dict[str, str] = {}
+        self._unread: dict[str, tuple[str, ...]] = {}
+        self._total = self._count = 0
+
+    def bring(self, source: Source, hosts: Sequence[str], parser: Parser) -> None:
+        """Make the index equal to `source`."""
+        known, seen = self._store.stamps(source.name), set[str]()
+        self._total, stream = items(source, hosts)
+        self._count = 0
+        for item in stream:
+            seen.add(item.id)
+            self._bring(item, source, known.get(item.id, ("", "")), parser)
+            if sum(len(read.texts) for read in self._waiting) >= BATCH:
+                self._put()
+        self._put()
+        for gone in sorted(set(known) - seen):
+            if not self._dry_run:
+                self._store.delete(gone)
+            self._done["removed"].append(gone)
+
+    def changes(self) -> Changes:
+        return Changes(
+            **{what: tuple(ids) for what, ids in self._done.items()}, failed=self._failed, unread=self._unread
+        )
+
+    def _bring(self, item: Item, source: Source, held: tuple[str, str], parser: Parser) -> None:
+        groups = next((groups for pattern, groups in self._access.items() if fnmatchcase(item.id, pattern)), ())
+        made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint} {sorted(groups)}"
+        stamp = hashlib.sha256(made_from.encode()).hexdigest()
+        before, reason = held
+        known = bool(before) and not reason
+        if before == stamp and reason:
+            self._failed[item.id] = reason
+        elif before == stamp:
+            self._done["unchanged"].append(item.id)
+        elif self._dry_run:
+            self._done["updated" if known else "added"].append(item.id)
+        else:
+            try:
+                self._waiting.append(self._read(item, source, stamp, groups, parser, known))
+                return
+            except Unreachable as error:
+                self._failed[item.id] = str(error)
+            except DataError as error:
+                self._failed[item.id] = str(error)
+                self._store.fail(item.id, source.name, stamp, str(error))
+        self._advance(item.id)
+
+    def _read(
+        self, item: Item, source: Source, stamp: str, groups: Sequence[str], parser: Parser, known: bool
+    ) -> _Read:
+        """Raises `DataError` where there is nothing to read."""
         loaded = item.load(parser)
         if not loaded.text.strip():
             raise DataError("no text found; is it a scan? run text recognition on it first")
@@ -219,13 +267,30 @@ class Corpus:
         texts = [chunking.header_and_text(chunk, count, window) for chunk in chunks]
         # What was embedded before - the unchanged part of a document, a renamed file, a copy - is not embedded again.
         keys = [hashlib.sha256(f"{self._embedder.fingerprint}\n{text}".encode()).hexdigest() for text in texts]
-        held = self.store.vectors(keys)
+        held = self._store.vectors(keys)
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in held}
-        held |= dict(zip(new, self._embedder.embed(list(new.values())), strict=True))
-        vectors = np.stack([held[key] for key in keys]) if keys else np.zeros((0, self._embedder.dimension), np.float32)
-        self.store.put(document, stamp, chunks, vectors, keys)
-        return loaded.unread
+        return _Read(document, stamp, chunks, keys, new, loaded.unread, known)
 
+    def _put(self) -> None:
+        """Embed what waits, neighbours of about the same length, and put each document."""
+        if not self._waiting:
+            return
+        texts = {key: text for read in self._waiting for key, text in read.texts.items()}
+        order = sorted(texts, key=lambda key: len(texts[key]))
+        vectors = dict(zip(order, self._embedder.embed([texts[key] for key in order]), strict=True))
+        for read in self._waiting:
+            held = vectors | self._store.vectors([key for key in read.keys if key not in vectors])
+            found = [held[key] for key in read.keys]
+            shaped = np.stack(found) if found else np.zeros((0, self._embedder.dimension), np.float32)
+            self._store.put(read.document, read.stamp, read.chunks, shaped, read.keys)
+            id = read.document.id
+            self._done["updated" if read.known else "added"].append(id)
+            if read.unread:
+                self._unread[id] = read.unread
+            self._advance(id)
+        self._waiting.clear()
 
-def _groups(id: str, access: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    return next((groups for pattern, groups in access.items() if fnmatchcase(id, pattern)), ())
+    def _advance(self, id: str) -> None:
+        self._count += 1
+        if self._progress:
+            self._progress(self._count, self._total, f"indexing: {id}")

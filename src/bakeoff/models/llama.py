@@ -95,14 +95,21 @@ class Engine:
 
     def tokens(self, text: str, *, special: bool) -> list[int]:
         """Token ids; with `special`, control tokens in `text` are single tokens and the model's own are added."""
-        body = json.dumps({"content": text, "add_special": special, "parse_special": special}).encode()
-        request = urllib.request.Request(
+        return list(self._tokenize({"content": text, "add_special": special, "parse_special": special}))
+
+    def pieces(self, text: str) -> list[str]:
+        """The text of each token, without the model's own; bytes that are no text by themselves come as ""."""
+        found = self._tokenize({"content": text, "add_special": False, "parse_special": False, "with_pieces": True})
+        return [entry["piece"] if isinstance(entry["piece"], str) else "" for entry in found]
+
+    def _tokenize(self, request: dict[str, Any]) -> Any:
+        asked = urllib.request.Request(
             f"{self._server.listening_address}/tokenize",
-            body,
+            json.dumps(request).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return list(json.loads(response.read())["tokens"])
+        with urllib.request.urlopen(asked, timeout=60) as response:
+            return json.loads(response.read())["tokens"]
 
 
 def _lora(path: Path) -> xllamacpp.CommonAdapterLoraInfo:

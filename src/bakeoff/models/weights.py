@@ -166,10 +166,15 @@ def window(weights: Weights) -> int:
     return int(json.loads((weights.path / "config.json").read_text())["max_position_embeddings"])
 
 
+FACTS = 2
+"""Raised when more facts are remembered of a file."""
+
+
 def gguf_facts(weights: Weights) -> dict[str, Any]:
     """Template, special tokens and window of a GGUF file; remembered, for reading them takes 2 s."""
     stat = weights.path.stat()
-    key = hashlib.sha256(f"{weights.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
+    seen = f"{FACTS} {weights.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    key = hashlib.sha256(seen.encode()).hexdigest()
     memo = cache_folder() / "facts" / f"{key}.json"
     if memo.is_file():
         return dict(json.loads(memo.read_text()))
@@ -201,6 +206,7 @@ def _read_gguf_facts(path: Path) -> dict[str, Any]:
         "eos": token("eos"),
         "specials": [text for text, kind in zip(tokens, types, strict=False) if kind == gguf.TokenType.CONTROL],
         "window": value(f"{value('general.architecture')}.context_length"),
+        "tokenizer": value("tokenizer.ggml.model", ""),
         "dimension": value(f"{value('general.architecture')}.embedding_length"),
     }
 
