@@ -213,6 +213,26 @@ def test_a_damaged_index_is_never_silently_wrong(
     assert told > trials // 4
 
 
+def test_mending_drops_what_is_damaged_and_the_next_sync_brings_it_back(
+    tmp_path: Path, whole: tuple[Path, Path, list[object]]
+) -> None:
+    root, index, held = whole
+    shutil.copytree(index, tmp_path / "index")
+    damaged = (tmp_path / "index" / "corpus.db").read_bytes().replace(b"lamp docs7 burns", b"lamp docs7 turns")
+    (tmp_path / "index" / "corpus.db").write_bytes(damaged)
+    this = corpus(tmp_path / "index")
+    with pytest.raises(StoreError, match="run `bakeoff doctor --mend`"):
+        this.store.document("docs/007.md")
+    assert this.store.check() == [
+        "full-text index: database disk image is malformed",
+        "docs/007.md is not what was written",
+    ]
+    assert this.store.mend() == ["docs/007.md"]
+    assert this.store.check() == []
+    assert this.sync(root).added == ("docs/007.md",)
+    assert contents(this) == held
+
+
 @pytest.mark.parametrize(("writers", "each"), [(4, 12), pytest.param(4, 125, marks=pytest.mark.slow)])
 def test_writers_and_readers_at_once_all_succeed(writers: int, each: int, tmp_path: Path) -> None:
     roots = [documents(tmp_path, each, name) for name in "abcd"[:writers]]

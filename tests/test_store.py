@@ -153,6 +153,12 @@ def test_purging_leaves_the_rest_as_it_was(store: Store) -> None:
     assert store.check() == []
 
 
+def test_mending_a_sound_store_changes_nothing(store: Store) -> None:
+    put(store, "s/a", ["oil"], [unit(1, 0)])
+    assert store.mend() == []
+    assert (store.check(), [hit.chunk.text for hit in store.search_text("oil", 5)]) == ([], ["oil"])
+
+
 def test_text_of_any_characters_comes_back(store: Store) -> None:
     text = "oil 灯 \U0001f4a1 \u202e'; DROP TABLE chunks; -- %s {} \\"
     put(store, "s/a", [text], [unit(1, 0)])

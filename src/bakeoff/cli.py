@@ -201,10 +201,18 @@ def list_(
 
 
 @app.command()
-def doctor(project: Folder = HERE, as_json: Json = False) -> None:
+def doctor(
+    mend: Annotated[bool, typer.Option("--mend", help="First make anew what is damaged in the index.")] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
     """Check installation, weights, index and checkpoints. Exits with 1 when something is wrong."""
     from bakeoff.doctor import examine
+    from bakeoff.doctor import mend as mend_index
 
+    if mend:
+        for line in mend_index(project):
+            print(line, file=sys.stderr)
     findings = examine(project)
     if as_json:
         _print_json(findings)

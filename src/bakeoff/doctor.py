@@ -46,6 +46,19 @@ def examine(folder: Path) -> list[Finding]:
     return [*_installation(), *_models(), *(_project(folder) if (folder / config.FILE).exists() else ())]
 
 
+def mend(folder: Path) -> list[str]:
+    """Make anew what is derived in the index and drop what is damaged; returns what was done, a line each.
+
+    Raises `StoreError` where the file itself is broken.
+    """
+    project = Project(folder)
+    damaged = project.corpus.store.mend()
+    done = ["the full-text index was built anew"]
+    if damaged:
+        done.append(f"{len(damaged)} damaged documents were dropped; run `bakeoff ingest` to read them again")
+    return done
+
+
 def _installation() -> Iterator[Finding]:
     yield Finding(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "install Python 3.11 or newer")
     for extra, package in (("tune", "torch"), ("openai", "openai")):
@@ -80,7 +93,7 @@ def _project(folder: Path) -> Iterator[Finding]:
         faults = project.corpus.store.check()
         held = sum(project.corpus.store.sources().values())
         yield Finding(not faults, f"index: {held} documents" + "".join(f"; {fault}" for fault in faults),
-                      f"move {folder / 'index'} away and run `bakeoff ingest`")  # fmt: skip
+                      "run `bakeoff doctor --mend`")  # fmt: skip
     except BakeoffError as error:
         yield Finding(False, str(error), "correct it and run `bakeoff doctor` again")
         return

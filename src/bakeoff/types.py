@@ -330,6 +330,10 @@ class Store(Searchable, Protocol):
         """Leave no byte on disk of what was deleted."""
         ...
 
+    def mend(self) -> list[str]:
+        """Make anew what is derived, and drop documents that are damaged; returns their ids, for the next sync."""
+        ...
+
     def check(self) -> list[str]:
         """What is wrong with the store, a line each; empty when sound."""
         ...

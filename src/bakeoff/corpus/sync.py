@@ -143,7 +143,7 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """Changes whenever an answer from this corpus could."""
-        stamps = [[source, self.store.stamps(source)] for source in self.store.sources()]
+        stamps = [[source, sorted(self.store.stamps(source).items())] for source in self.store.sources()]
         return hashlib.sha256(repr(stamps).encode()).hexdigest()
 
     # ------------------------------------------------------------ inside

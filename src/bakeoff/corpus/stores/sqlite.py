@@ -266,13 +266,21 @@ class Store:
                 connection.rollback()
             except sqlite3.DatabaseError as error:
                 faults.append(f"full-text index: {error}")
-            rows = connection.execute(f"SELECT {CHUNK}, c.vector, c.vector_sum FROM chunks c")
-            damaged = [row[0] for row in rows if _sum(*row[:7]) != row[7] or crc32(row[8]) != row[9]]
-            texts = connection.execute("SELECT id, text, metadata, sum FROM documents WHERE failure = ''")
-            damaged += [id for id, text, metadata, sum in texts if _sum(text, metadata) != sum]
+            damaged = _damaged(connection)
             sizes = connection.execute("SELECT count(DISTINCT length(vector)) FROM chunks").fetchone()[0]
         faults += [f"{id} is not what was written" for id in damaged[:10]]
         return faults + (["vectors of different lengths"] if sizes > 1 else [])
+
+    def mend(self) -> list[str]:
+        with self._writing() as connection:
+            broken = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+            if broken:
+                raise sqlite3.DatabaseError(broken[0])
+            connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+            damaged = _damaged(connection)
+            for id in damaged:
+                _forget(connection, id)
+        return damaged
 
     def close(self) -> None:
         connection = getattr(self._local, "connection", None)
@@ -317,9 +325,8 @@ class Store:
             }.get(str(error), "is the folder writable?")
             raise StoreError(f"the index {self._path}: {error}; {cure}") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"the index {self._path} is damaged ({error}); move it away and run `bakeoff ingest`"
-            ) from error
+            cure = "run `bakeoff doctor --mend`, or move it away and run `bakeoff ingest`"
+            raise StoreError(f"the index {self._path} is damaged ({error}); {cure}") from error
 
     def _connection(self) -> sqlite3.Connection:
         """SQLite connections belong to one thread."""
@@ -342,6 +349,14 @@ def _chunk(row: Sequence[Any]) -> Chunk:
     """The first eight columns are those of `CHUNK`."""
     _verify(_sum(*row[:7]) == row[7])
     return Chunk(*row[:7])
+
+
+def _damaged(connection: sqlite3.Connection) -> list[str]:
+    """Ids of documents of which something is not what was written."""
+    chunks = connection.execute(f"SELECT {CHUNK}, c.vector, c.vector_sum FROM chunks c")
+    found = {row[1] for row in chunks if _sum(*row[:7]) != row[7] or crc32(row[8]) != row[9]}
+    texts = connection.execute("SELECT id, text, metadata, sum FROM documents WHERE failure = ''")
+    return sorted(found | {id for id, text, metadata, sum in texts if _sum(text, metadata) != sum})
 
 
 def _verify(sound: bool) -> None:
