@@ -55,6 +55,14 @@ END;
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
+CURES = {
+    "database or disk is full": "free some space and run it again; what was indexed is kept",
+    "database is locked": "another process is writing; wait for it and run this again",
+    "disk I/O error": "free some space or mend the disk, and run it again",
+    "unable to open database file": "is the folder writable?",
+    "readonly database": "is the folder writable?",
+}
+"""What SQLite says -> what to do; anything else is damage."""
 CHUNK = 'c.id, c.document_id, c.text, c.start, c."end", c.page, c.section, c.sum'
 FILTERS = {
     "document_id": "d.id IN (SELECT value FROM json_each(?))",
@@ -317,16 +325,13 @@ class Store:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._connection()
-        except sqlite3.OperationalError as error:
-            cure = {
-                "database or disk is full": "free some space and run it again; what was indexed is kept",
-                "database is locked": "another process is writing; wait for it and run this again",
-                "disk I/O error": "free some space or mend the disk, and run it again",
-            }.get(str(error), "is the folder writable?")
-            raise StoreError(f"the index {self._path}: {error}; {cure}") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            for known, cure in CURES.items():
+                if known in reason:
+                    raise StoreError(f"the index {self._path}: {reason}; {cure}") from error
             cure = "run `bakeoff doctor --mend`, or move it away and run `bakeoff ingest`"
-            raise StoreError(f"the index {self._path} is damaged ({error}); {cure}") from error
+            raise StoreError(f"the index {self._path} is damaged ({reason}); {cure}") from error
 
     def _connection(self) -> sqlite3.Connection:
         """SQLite connections belong to one thread."""
