@@ -23,7 +23,7 @@ from bakeoff.types import Chunk, Document, Filter, Hit, Vectors
 BUSY_SECONDS = 30
 """How long a second writer waits for the first."""
 
-VERSION = 3
+VERSION = 4
 """Of the schema; a file of another version is refused, for it can be made again from its sources."""
 
 SCHEMA = f"""
@@ -158,10 +158,8 @@ class Store:
         with self._writing() as connection:
             _forget(connection, document.id)
             metadata, groups = json.dumps(dict(document.metadata)), json.dumps(document.metadata.get("groups", ()))
-            connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, '', ?, ?, ?, ?)",
-                (document.id, document.source, stamp, document.text, metadata, groups, _sum(document.text, metadata)),
-            )
+            row = (document.id, document.source, stamp, "", document.text, metadata, groups)
+            connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _sum(*row)))
             connection.executemany(
                 'INSERT INTO chunks (id, document_id, text, start, "end", page, section, sum, vector, vector_sum, key)'
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -178,14 +176,13 @@ class Store:
         with self._reading() as connection:
             rows = connection.execute(query, (json.dumps(list(keys)),)).fetchall()
             # A damaged vector is not handed on to another chunk.
-            return {key: np.frombuffer(blob, dtype=np.float32) for key, blob, sum in rows if crc32(blob) == sum}
+            return {key: np.frombuffer(blob, dtype=np.float32) for key, blob, sum in rows if _intact(blob, sum)}
 
     def fail(self, document_id: str, source: str, stamp: str, reason: str) -> None:
         with self._writing() as connection:
             _forget(connection, document_id)
-            connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, '', '{}', '[]', 0)", (document_id, source, stamp, reason)
-            )
+            row = (document_id, source, stamp, reason, "", "{}", "[]")
+            connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _sum(*row)))
 
     def delete(self, document_id: str) -> None:
         with self._writing() as connection:
@@ -202,13 +199,14 @@ class Store:
             return dict(connection.execute(query).fetchall())
 
     def document(self, document_id: str) -> Document | None:
-        query = "SELECT id, text, source, metadata, sum FROM documents WHERE id = ? AND failure = ''"
+        query = "SELECT * FROM documents WHERE id = ? AND failure = ''"
         with self._reading() as connection:
             row = connection.execute(query, (document_id,)).fetchone()
             if row is None:
                 return None
-            _verify(_sum(row[1], row[3]) == row[4])
-        return Document(row[0], row[1], row[2], json.loads(row[3]))
+            _verify(_sum(*row[:-1]) == row[-1])
+        id, source, _, _, text, metadata, *_ = row
+        return Document(id, text, source, json.loads(metadata))
 
     def ids(self) -> list[str]:
         with self._reading() as connection:
@@ -301,7 +299,7 @@ class Store:
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if self._matrix is None or self._matrix[:2] != (version, self._writes):
             rows = connection.execute("SELECT number, vector, vector_sum FROM chunks ORDER BY number").fetchall()
-            _verify(all(crc32(blob) == sum for _, blob, sum in rows))
+            _verify(all(_intact(blob, sum) for _, blob, sum in rows))
             matrix = np.frombuffer(b"".join(blob for _, blob, _ in rows), dtype=np.float32)
             shaped = matrix.reshape(len(rows), -1) if rows else np.zeros((0, 0), dtype=np.float32)
             self._matrix = (version, self._writes, shaped, [number for number, _, _ in rows])
@@ -350,6 +348,10 @@ def _sum(*values: object) -> int:
     return crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
+def _intact(blob: object, sum: int) -> bool:
+    return isinstance(blob, bytes) and crc32(blob) == sum
+
+
 def _chunk(row: Sequence[Any]) -> Chunk:
     """The first eight columns are those of `CHUNK`."""
     _verify(_sum(*row[:7]) == row[7])
@@ -359,9 +361,9 @@ def _chunk(row: Sequence[Any]) -> Chunk:
 def _damaged(connection: sqlite3.Connection) -> list[str]:
     """Ids of documents of which something is not what was written."""
     chunks = connection.execute(f"SELECT {CHUNK}, c.vector, c.vector_sum FROM chunks c")
-    found = {row[1] for row in chunks if _sum(*row[:7]) != row[7] or crc32(row[8]) != row[9]}
-    texts = connection.execute("SELECT id, text, metadata, sum FROM documents WHERE failure = ''")
-    return sorted(found | {id for id, text, metadata, sum in texts if _sum(text, metadata) != sum})
+    found = {row[1] for row in chunks if _sum(*row[:7]) != row[7] or not _intact(row[8], row[9])}
+    documents = connection.execute("SELECT * FROM documents")
+    return sorted(found | {row[0] for row in documents if _sum(*row[:-1]) != row[-1]}, key=str)
 
 
 def _verify(sound: bool) -> None:
