@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,9 @@ bench-scale: .venv/ready  ## Memory, time and search from a thousand documents u
 bench-lifecycle: .venv/ready .venv-peers/ready  ## What old text is held after edits and deletes, side by side with peers
 	$(BIN)/python benchmarks/lifecycle.py
 
+bench-throughput: .venv/ready .venv-peers/ready  ## Ingest beside peers with the same embedding model: DATA=folder
+	$(BIN)/python benchmarks/throughput.py --data $(DATA)
+
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --upgrade "pip>=25.1"
@@ -65,6 +68,6 @@ clean:  ## Remove the environment and the demo project
 	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable ".[tune,openai,databases,formats,postgresql,watch]" --group dev
+	$(BIN)/pip install --quiet --editable ".[tune,openai,databases,formats,onnx,postgresql,watch]" --group dev
 	$(BIN)/python -m bakeoff.models.weights
 	@touch $@

@@ -78,7 +78,7 @@ def handbook(folder: Path) -> str:
     """Each sync touches the files that changed and no others; an unchanged folder costs next to nothing."""
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        root, corpus = Path(scratch) / "handbook", Corpus(Path(scratch) / "index", embedder("minilm"))
+        root, corpus = Path(scratch) / "handbook", Corpus(Path(scratch) / "index", embedder("minilm-int8"))
         before: dict[str, str] = {}
         for date in sorted(path for path in folder.iterdir() if path.is_dir()):
             shutil.rmtree(root, ignore_errors=True)

@@ -13,6 +13,7 @@ from bakeoff.models import embedder, generator, weights
 from bakeoff.models.chat import Template, completion, render
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.models.embedders.llamacpp import Embedder as LlamaCppEmbedder
+from bakeoff.models.embedders.onnx import Embedder as OnnxEmbedder
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.types import Message
 
@@ -156,20 +157,35 @@ def test_import_is_quick_and_pulls_in_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
+ODD = ["", " ", "Größere lamp-prices_x 2024: $40, don't!", "灯的价格 lamp", "a\n\tb   c", "quokka ☃ 💡 naïve"]
+
+
+def texts() -> list[str]:
+    documents = (Path(__file__).parents[1] / "src/bakeoff/demo/documents").rglob("*.md")
+    return [*(path.read_text()[:1500] for path in sorted(documents)), *ODD]
+
+
 def test_the_embedder_counts_tokens_as_its_engine_does() -> None:
     minilm = embedder("minilm")
     assert isinstance(minilm, LlamaCppEmbedder)
-    texts = [
-        path.read_text() for path in sorted((Path(__file__).parents[1] / "src/bakeoff/demo/documents").rglob("*.md"))
-    ]
-    odd = [
-        "",
-        " ",
-        "Größere lamp-prices_x 2024: $40, don't!",
-        "灯的价格 lamp",
-        "a\n\tb   c",
-        "quokka ☃ 💡 naïve",
-        "x" * 300,
-    ]
-    for text in [*(text[:1500] for text in texts), *odd]:
+    for text in [*texts(), "x" * 300]:
         assert minilm.count(text) == len(minilm.engine.tokens(text, special=True)), text
+
+
+def test_our_word_pieces_are_those_of_llama_cpp() -> None:
+    minilm, fast = embedder("minilm"), embedder("minilm-int8")
+    assert isinstance(minilm, LlamaCppEmbedder) and isinstance(fast, OnnxEmbedder)
+    for text in texts():
+        assert fast._tokenizer.ids(text) == minilm.engine.tokens(text, special=True), text
+    assert fast.count("x" * 300) == 3  # as the reference does it; llama.cpp cuts it into pieces
+
+
+def test_the_int8_embedder_is_close_and_does_not_care_what_else_is_embedded() -> None:
+    minilm, fast = embedder("minilm"), embedder("minilm-int8")
+    asked = [text for text in texts() if 0 < fast.count(text) <= 256 and text.strip()]
+    vectors = fast.embed(asked)
+    assert (vectors * minilm.embed(asked)).sum(axis=1).min() > 0.98
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert all((fast.embed([text])[0] == vector).all() for text, vector in zip(asked, vectors, strict=True))
+    with pytest.raises(ModelError, match="does not fit minilm-int8's window of 512"):
+        fast.embed(["lamp " * 600])

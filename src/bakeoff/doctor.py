@@ -75,7 +75,7 @@ def _models() -> Iterator[Finding]:
         if not is_cached(name):
             yield Finding(True, f"weights {name} not fetched yet (they are at first use)")
             continue
-        path = cache_folder() / name / "model.gguf"
+        path = cache_folder() / name / f"model.{PACKAGED[name].kind}"
         with path.open("rb") as file:
             sound = (
                 hashlib.file_digest(file, "sha256").hexdigest()

