@@ -59,17 +59,17 @@ def files(*folders: Path) -> str:
                 if loader is None:
                     outcome["no loader"] += 1
                     continue
-                start = processor_seconds()
+                start = time.monotonic()
                 try:
                     outcome["text" if parser.load(loader.name, path).text.strip() else "empty"] += 1
                 except DataError as error:
                     outcome["reason"] += 1
                     reasons.append(f"{path.suffix.lower()}: {error}")
-                slowest = max(slowest, processor_seconds() - start)
+                slowest = max(slowest, time.monotonic() - start)
         grown = resident() - before
         counts = [str(outcome[what]) for what in ("text", "empty", "reason", "no loader")]
         rows.append([folder.name, str(sum(outcome.values())), *counts, f"{slowest:.1f}", f"{grown:+.0f}"])
-    head = ["files", "n", "text", "empty", "a reason", "no loader", "slowest, parent CPU s", "parent grew, MiB"]
+    head = ["files", "n", "text", "empty", "a reason", "no loader", "slowest, s", "parent grew, MiB"]
     common = Counter(reason.partition("(")[0].strip() for reason in reasons).most_common(6)
     return f"{table(head, rows)}\n\nMost frequent reasons: {'; '.join(f'{what} ({n})' for what, n in common)}."
 

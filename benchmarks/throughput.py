@@ -3,8 +3,8 @@
     make bench-throughput DATA=path/to/data
 
 The handbook's Markdown files; each contestant reads, cuts, embeds and stores them in a process of its own, imports and
-model loading not counted. Peers as their own documentation starts: LlamaIndex with its sentence splitter (1,024 tokens),
-txtai a row a paragraph. Both let MiniLM cut a chunk at 256 tokens; what they embed is counted, not what they drop. The
+model loading not counted. Peers as their own documentation starts: LlamaIndex with its splitter (1,024 tokens), txtai
+a row a paragraph. Both let MiniLM cut a chunk at 256 tokens; what they embed is counted, not what they drop. The
 machine's peak is that of a product of two fp32 matrices of 2,048 columns on one core. Writes docs/results.md.
 """
 

@@ -96,6 +96,14 @@ def test_what_was_embedded_before_is_not_embedded_again(tmp_path: Path) -> None:
     assert this.store.search_vectors(embedder.embed([hit.chunk.text])[0], 1)[0].chunk == hit.chunk
 
 
+def test_headers_are_embedded_unless_they_are_not_wanted(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="# Lamps\n\n## Titan\n\nBurns oil.")
+    for headers in (True, False):
+        embedder = Counting()
+        Corpus(tmp_path / str(headers), embedder, chunk_tokens=4, headers=headers).sync(root)
+        assert any(text.startswith("Lamps > Titan\n") for text in embedder.embedded) is headers
+
+
 def test_the_case_of_a_name_is_part_of_it(tmp_path: Path) -> None:
     root = documents(tmp_path, a="Alpha")
     this = corpus(tmp_path)

@@ -46,7 +46,13 @@ class Project:
         from bakeoff.corpus import Corpus
 
         options = self.config.corpus
-        return Corpus(self.folder / "index", options.embedder, store=options.store, chunk_tokens=options.chunk_tokens)
+        return Corpus(
+            self.folder / "index",
+            options.embedder,
+            store=options.store,
+            chunk_tokens=options.chunk_tokens,
+            headers=options.headers,
+        )
 
     @cached_property
     def split(self) -> Split:

@@ -32,16 +32,24 @@ class Corpus:
     """Documents, kept fresh and searchable, in the folder `path`.
 
     `chunk_tokens` is the longest passage in the embedder's tokens. `store`: the name of an embedded store, or the URL
-    of a server's, as in `postgresql://user@host/database?schema=name`.
+    of a server's, as in `postgresql://user@host/database?schema=name`. `headers`: embed title and section with each
+    passage.
     """
 
     def __init__(
-        self, path: str | Path, embedder: Embedder | str = "minilm", *, store: str = "sqlite", chunk_tokens: int = 128
+        self,
+        path: str | Path,
+        embedder: Embedder | str = "minilm",
+        *,
+        store: str = "sqlite",
+        chunk_tokens: int = 128,
+        headers: bool = True,
     ) -> None:
         from bakeoff.models import embedder as embedder_by_name
 
         self._embedder = embedder_by_name(embedder) if isinstance(embedder, str) else embedder
         self._size = min(chunk_tokens, self._embedder.window)
+        self._headers = headers
         try:
             Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -195,6 +203,7 @@ class _Run:
         self, corpus: Corpus, access: Mapping[str, Sequence[str]], dry_run: bool, progress: Progress | None
     ) -> None:
         self._embedder, self._size, self._store = corpus._embedder, corpus._size, corpus.store
+        self._headers = corpus._headers
         self._access = access
         self._dry_run = dry_run
         self._progress = progress
@@ -227,7 +236,8 @@ class _Run:
 
     def _bring(self, item: Item, source: Source, held: tuple[str, str], parser: Parser) -> None:
         groups = next((groups for pattern, groups in self._access.items() if fnmatchcase(item.id, pattern)), ())
-        made_from = f"{item.digest} {chunking.VERSION} {self._size} {self._embedder.fingerprint} {sorted(groups)}"
+        cut = f"{chunking.VERSION} {self._size} {self._headers}"
+        made_from = f"{item.digest} {cut} {self._embedder.fingerprint} {sorted(groups)}"
         stamp = hashlib.sha256(made_from.encode()).hexdigest()
         before, reason = held
         known = bool(before) and not reason
@@ -264,7 +274,7 @@ class _Run:
         document = Document(item.id, loaded.text, source.name, metadata)
         chunks = chunking.chunk(document, loaded.sections, self._embedder.count, self._size)
         count, window = self._embedder.count, self._embedder.window
-        texts = [chunking.header_and_text(chunk, count, window) for chunk in chunks]
+        texts = [chunking.header_and_text(chunk, count, window) if self._headers else chunk.text for chunk in chunks]
         # What was embedded before - the unchanged part of a document, a renamed file, a copy - is not embedded again.
         keys = [hashlib.sha256(f"{self._embedder.fingerprint}\n{text}".encode()).hexdigest() for text in texts]
         held = self._store.vectors(keys)
