@@ -116,7 +116,9 @@ def test_the_case_of_a_name_is_part_of_it(tmp_path: Path) -> None:
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
     root = documents(tmp_path, a="Alpha", b="Beta", c="Gamma")
     this = corpus(tmp_path)
-    assert this.sync(root, dry_run=True).added == ("docs/a.md", "docs/b.md", "docs/c.md")
+    (root / "d.xyz").write_text("?")
+    planned = this.sync(root, dry_run=True)
+    assert (planned.added, list(planned.failed)) == (("docs/a.md", "docs/b.md", "docs/c.md"), ["docs/d.xyz"])
     assert this.store.ids() == []
     this.sync(root)
     before = this.fingerprint()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 from typer.testing import CliRunner
@@ -196,3 +197,45 @@ def test_init_makes_a_project_that_is_complete(tmp_path: Path) -> None:
         from bakeoff.scaffold import create
 
         create(tmp_path / "new", demo=True, weights=False, progress=lambda done, total, text: None)
+
+
+def test_watching_follows_what_changes_until_it_is_stopped(project: Path) -> None:
+    stop = Event()
+    seen = Project(project).watch("documents", stop=stop)
+    assert next(seen).added
+    Timer(0.5, (project / "documents" / "new.md").write_text, ["# New\n\nA quokka lamp."]).start()
+    assert next(seen).added == ("documents/new.md",)
+    stop.set()
+    assert list(seen) == []
+
+
+def test_only_files_can_be_watched(project: Path) -> None:
+    with pytest.raises(ConfigError, match="no files among the sources to watch"):
+        next(Project(project).watch("https://docs.example/"))
+
+
+def test_a_forgotten_source_leaves_the_index(project: Path) -> None:
+    this = Project(project)
+    this.ingest()
+    held = this.corpus.store.sources()
+    assert this.forget("shop.db") == held["shop.db"]
+    assert this.corpus.store.sources() == {"documents": held["documents"]}
+
+
+def test_groups_of_the_configuration_are_kept_in_search(project: Path) -> None:
+    with (project / "bakeoff.toml").open("a") as file:
+        file.write('[corpus.access]\n"documents/policies/*" = ["staff"]\n')
+    this = Project(project)
+    this.ingest()
+    found = [
+        {hit.chunk.document_id for hit in this.search("policy", 500, groups=groups)} for groups in (None, [], ["staff"])
+    ]
+    assert any("/policies/" in id for id in found[0]) and not any("/policies/" in id for id in found[1])
+    assert found[2] == found[0]
+
+
+def test_access_that_is_no_list_of_groups_is_refused(project: Path) -> None:
+    with (project / "bakeoff.toml").open("a") as file:
+        file.write('[corpus.access]\n"hr/*" = "staff"\n')
+    with pytest.raises(ConfigError, match=r"\[corpus\] \[access\] 'hr/\*' is 'staff', but must be of type list"):
+        Project(project)

@@ -291,7 +291,7 @@ def test_a_forbidden_address_is_refused_before_anything_is_resolved(
 
 
 def test_without_allowed_hosts_nothing_is_fetched(tmp_path: Path, connections: list[object]) -> None:
-    with pytest.raises(DataError, match=r"host 'docs.example' is not allowed; allowed are none \(\[corpus\] hosts\)"):
+    with pytest.raises(DataError, match=r"host 'docs.example' is not allowed; allowed are none; list it in `hosts`"):
         Corpus(tmp_path, Embedder()).sync("https://docs.example/")
     assert connections == []
 

@@ -58,6 +58,8 @@ class Item:
     """Of the content and of what will read it."""
     load: Callable[[Parser], Loaded]
     """Raises `DataError` with the reason where it cannot be read."""
+    problem: str = ""
+    """Why it cannot be read, where that is known before it is tried."""
 
 
 def parse(text: str) -> Source:
@@ -142,7 +144,7 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
 
 
 def _refused(id: str, problem: str) -> Item:
-    return Item(id, problem, partial(_raise, DataError(problem)))
+    return Item(id, problem, partial(_raise, DataError(problem)), problem)
 
 
 def _raise(error: DataError, parser: Parser) -> Loaded:

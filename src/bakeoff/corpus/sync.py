@@ -245,6 +245,8 @@ class _Run:
             self._failed[item.id] = reason
         elif before == stamp:
             self._done["unchanged"].append(item.id)
+        elif self._dry_run and item.problem:
+            self._failed[item.id] = item.problem
         elif self._dry_run:
             self._done["updated" if known else "added"].append(item.id)
         else:
