@@ -126,7 +126,7 @@ def _label(path: Path, root: Path) -> str:
 def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
     """The digest is of the bytes; times of change lie when files are copied or restored."""
     loader = known.get(path.suffix.lower())
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         return _refused(id, "it is a link that leads out of the source")
     if not path.is_file():
         return _refused(id, "it is not a regular file")
