@@ -100,6 +100,20 @@ def test_a_sitemap_is_its_pages_and_what_it_drops_goes(
     assert this.store.ids() == ["docs/a"]
 
 
+def test_a_site_that_cannot_be_reached_keeps_its_pages_and_holds_up_nobody(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    site.put("/lamps", "<p>lamps</p>")
+    (tmp_path / "note.txt").write_text("note")
+    this = Corpus(tmp_path / "index", Embedder())
+    this.sync(site.url("/lamps"), hosts=[site.host])
+    site.put("/lamps", "", status=500)
+    changes = this.sync(site.url("/lamps"), tmp_path / "note.txt", hosts=[site.host])
+    assert (changes.added, changes.removed, list(changes.failed)) == (("note.txt",), (), [site.host])
+    assert this.store.ids() == [f"{site.host}/lamps", "note.txt"]
+
+
 def test_a_feed_and_a_sitemap_of_sitemaps_list_pages_too(site: Site) -> None:
     site.put("/p", "<p>page</p>")
     site.put("/q", "<p>page</p>")

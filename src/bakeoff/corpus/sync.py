@@ -218,11 +218,15 @@ class _Run:
         known, seen = self._store.stamps(source.name), set[str]()
         self._total, stream = items(source, hosts)
         self._count = 0
-        for item in stream:
-            seen.add(item.id)
-            self._bring(item, source, known.get(item.id, ("", "")), parser)
-            if sum(len(read.texts) for read in self._waiting) >= BATCH:
-                self._put()
+        try:
+            for item in stream:
+                seen.add(item.id)
+                self._bring(item, source, known.get(item.id, ("", "")), parser)
+                if sum(len(read.texts) for read in self._waiting) >= BATCH:
+                    self._put()
+        except Unreachable as error:  # the others are still brought up to date, and nothing of this one goes
+            self._failed[source.name] = str(error)
+            seen |= set(known)
         self._put()
         for gone in sorted(set(known) - seen):
             if not self._dry_run:
