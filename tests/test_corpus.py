@@ -417,6 +417,20 @@ def test_after_any_edits_and_crashes_the_index_equals_the_files(
         assert len(hits) == len({hit.chunk.id for hit in hits}) == sum(len(this.store.chunks(id)) for id in files)
 
 
+def test_a_sync_that_is_interrupted_half_way_costs_one_pass_in_all(tmp_path: Path) -> None:
+    root = documents(tmp_path, **{f"d{n:04}": f"lamp number {n}" for n in range(1500)})
+    embedder = Counting()
+
+    def crash(done: int, total: int, text: str) -> None:
+        if done == 750:
+            raise Crash
+
+    with pytest.raises(Crash):
+        corpus(tmp_path, embedder).sync(root, progress=crash)
+    assert len(corpus(tmp_path, embedder).sync(root).added) == 1500 - 750
+    assert len(embedder.embedded) <= 1.05 * 1500
+
+
 WRITER = """
 import sys, time
 from pathlib import Path
