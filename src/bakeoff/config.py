@@ -26,8 +26,8 @@ class Corpus:
     store: str = "sqlite"
     """Or a server: "postgresql://user@host/database?schema=name"."""
     chunk_tokens: int = 128
-    headers: bool = True
-    """Embed title and section with each passage."""
+    headers: bool = False
+    """Embed title and section with each passage: helps short pages a little, hurts long papers much."""
     hosts: tuple[str, ...] = ()
     """From which pages may be fetched, as in "docs.example.org"; none by default."""
     access: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -33,7 +33,7 @@ class Corpus:
 
     `chunk_tokens` is the longest passage in the embedder's tokens. `store`: the name of an embedded store, or the URL
     of a server's, as in `postgresql://user@host/database?schema=name`. `headers`: embed title and section with each
-    passage.
+    passage; on long papers that cost 7 points of hit@5 (docs/results.md).
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Corpus:
         *,
         store: str = "sqlite",
         chunk_tokens: int = 128,
-        headers: bool = True,
+        headers: bool = False,
     ) -> None:
         from bakeoff.models import embedder as embedder_by_name
 

@@ -1,4 +1,4 @@
-"""Sentence vectors from an int8 BERT through ONNX Runtime: four times the speed of llama.cpp on a CPU with VNNI."""
+"""Sentence vectors from an int8 BERT through ONNX Runtime: four times as fast as llama.cpp on a CPU with VNNI."""
 
 from __future__ import annotations
 
