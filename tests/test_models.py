@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +190,12 @@ def test_the_int8_embedder_is_close_and_does_not_care_what_else_is_embedded() ->
     assert all((fast.embed([text])[0] == vector).all() for text, vector in zip(asked, vectors, strict=True))
     with pytest.raises(ModelError, match="does not fit minilm-int8's window of 512"):
         fast.embed(["lamp " * 600])
+
+
+def test_the_int8_embedder_reports_to_nobody(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    code = "from bakeoff.models import embedder; embedder('minilm-int8').embed(['lamp'])"
+    environment = {**os.environ, "HOME": str(home), "BAKEOFF_CACHE": str(weights.cache_folder())}
+    environment = {key: value for key, value in environment.items() if not key.startswith(("ORT_", "XDG_"))}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not home.exists()

@@ -85,7 +85,9 @@ def forget(
     if as_json:
         _print_json({"removed": removed})
     else:
-        print(f"forgotten: {removed} document{'s' * (removed != 1)}; what is still among the sources comes back with the next ingest")
+        print(
+            f"forgotten: {removed} document{'s' * (removed != 1)}; what is still among the sources comes back with the next ingest"
+        )
 
 
 @app.command()
