@@ -86,7 +86,7 @@ def forget(
         _print_json({"removed": removed})
     else:
         print(
-            f"forgotten: {removed} document{'s' * (removed != 1)}; what is still among the sources comes back with the next ingest"
+            f"forgotten: {removed} document{'s' * (removed != 1)}; the next ingest brings back what is still a source"
         )
 
 

@@ -144,9 +144,8 @@ class Fetcher:
         name = host if port in (None, standard) else f"{host}:{port}"
         if name not in self._hosts:
             allowed = ", ".join(sorted(self._hosts)) or "none"
-            raise DataError(
-                f"the host {name or '(none)'!r} is not allowed; allowed are {allowed}; list it in `hosts` under [corpus]"
-            )
+            cure = "list it in `hosts` under [corpus]"
+            raise DataError(f"the host {name or '(none)'!r} is not allowed; allowed are {allowed}; {cure}")
         path = parts.path or "/"
         return parts.scheme, host, port or standard, f"{path}?{parts.query}" if parts.query else path
 

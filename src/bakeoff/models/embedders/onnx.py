@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-# Unless it is told before it is imported, ONNX Runtime reports to its maker and keeps an id for that in the home folder.
+# Unless told before it is imported, ONNX Runtime reports to its maker and keeps an id for that in the home folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
 
 import onnxruntime
