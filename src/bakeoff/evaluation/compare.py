@@ -96,13 +96,15 @@ def collect(
         with folder.appending(out / "trials.jsonl") as file:
             for system in systems:
                 folder.forget_peak()
+                new = {example.id for example in examples if (system.name, example.id) not in asked}
                 for example in examples:
-                    if (system.name, example.id) not in asked:
+                    if example.id in new:
                         folder.append(file, records.line(_ask(system, example)))
                     done += 1
                     if progress:
                         progress(done, total, system.name)
-                folder.note_machine(out, system.name)
+                if new:
+                    folder.note_machine(out, system.name)
 
 
 def score(out: Path, examples: Sequence[Example], metrics: Sequence[str] = METRICS) -> None:

@@ -121,7 +121,8 @@ def note_machine(out: Path, system: str) -> None:
     path = out / "machine.json"
     machine = json.loads(path.read_text()) if path.is_file() else {"peak_mb": {}}
     machine |= {"platform": platform.platform(), "cpus": os.cpu_count()}
-    machine["peak_mb"][system] = round(_peak_mb(), 1)
+    # A run that goes on after a stop adds to what was seen before.
+    machine["peak_mb"][system] = max(round(_peak_mb(), 1), machine["peak_mb"].get(system, 0.0))
     write_json(path, machine)
 
 
