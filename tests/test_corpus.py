@@ -192,6 +192,7 @@ def test_after_forgetting_and_purging_no_byte_of_the_text_is_left(tmp_path: Path
     left = b"".join(path.read_bytes() for path in (tmp_path / "index").rglob("*") if path.is_file()).lower()
     assert not [word for word in secret if word.encode() in left]
     assert b"zq0" not in left
+    assert whole_source or b"docs/a.md" not in left  # nor its name
     assert not this.store.check()
     with pytest.raises(UnknownNameError, match="unknown source or document 'docs/zzz'"):
         this.forget("docs/zzz")

@@ -100,12 +100,14 @@ class Corpus:
         Their text stays in free pages of the file until `purge`. What is still among the sources comes back with the
         next sync. Raises `UnknownNameError`.
         """
-        ids = list(self.store.stamps(name)) or [id for id in self.store.ids() if id == name]
+        of_source = list(self.store.stamps(name))
+        ids = of_source or [id for id in self.store.ids() if id == name]
         if not ids:
             raise UnknownNameError("source or document", name, self.store.sources())
         for id in ids:
             self.store.delete(id)
-        self.store.set(f"source:{name}", "")
+        if of_source:
+            self.store.set(f"source:{name}", "")
         return len(ids)
 
     def purge(self) -> None:
