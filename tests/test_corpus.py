@@ -283,6 +283,47 @@ def test_another_embedder_is_refused_until_the_index_is_renewed(tmp_path: Path) 
     assert other.store.search_vectors(other.embedder.embed(["alpha"])[0], 1)
 
 
+def test_an_interrupted_renewal_leaves_the_old_index_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    class Failing(Embedder):
+        left = 1
+
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return super().embed(texts)
+
+    root = documents(tmp_path, **{f"d{n:03}": f"The lamp {n} burns oil." for n in range(100)})
+    old = corpus(tmp_path)
+    old.sync(root)
+    (root / "d000.md").unlink()
+    (root / "new.md").write_text("A new lamp.")
+    with pytest.raises(KeyboardInterrupt):
+        corpus(tmp_path, Failing(32)).sync(root)
+    assert len(old.store.search_vectors(old.embedder.embed(["lamp"])[0], 200)) == 100
+    changes = corpus(tmp_path, Embedder(32)).sync(root)
+    assert (len(changes.unchanged), len(changes.updated)) == (64, 35)
+    assert (changes.added, changes.removed) == (("docs/new.md",), ("docs/d000.md",))
+    fresh = Corpus(tmp_path / "fresh", Embedder(32), chunk_tokens=32)
+    fresh.sync(root)
+    assert corpus(tmp_path, Embedder(32)).fingerprint() == fresh.fingerprint()
+    assert sorted(path.name for path in (tmp_path / "index").iterdir() if "next" in path.name) == []
+
+
+def test_a_renewal_needs_every_source_and_keeps_the_old_index_otherwise(tmp_path: Path) -> None:
+    one, two = documents(tmp_path, a="Alpha"), tmp_path / "more"
+    two.mkdir()
+    (two / "b.md").write_text("Beta")
+    this = corpus(tmp_path)
+    this.sync(one, two)
+    other = corpus(tmp_path, Embedder(32))
+    with pytest.raises(StoreError, match="sync its other sources too: more"):
+        other.sync(one)
+    with pytest.raises(StoreError, match="cannot be reached .* keeps its old embedder"):
+        other.sync(one, two, "http://lamp.invalid/page.html", hosts=["lamp.invalid"])
+    assert this.store.search_vectors(this.embedder.embed(["beta"])[0], 1)
+
+
 def test_a_quote_is_located_whatever_its_white_space(tmp_path: Path) -> None:
     this = corpus(tmp_path)
     this.sync(documents(tmp_path, a="# A\nOne two\n  three four."))

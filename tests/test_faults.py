@@ -23,12 +23,13 @@ from bakeoff.errors import StoreError
 from bakeoff.models.embedders.hashing import Embedder
 
 WRITER = """
+import os
 import sys
 from bakeoff.corpus import Corpus
 from bakeoff.errors import BakeoffError
 from bakeoff.models.embedders.hashing import Embedder
 try:
-    corpus = Corpus(sys.argv[1], Embedder(), chunk_tokens=32)
+    corpus = Corpus(sys.argv[1], Embedder(int(os.environ.get("DIMENSION", 64))), chunk_tokens=32)
     corpus.sync(*sys.argv[2:], progress=lambda done, total, text: print(text, flush=True))
 except BakeoffError as error:
     print(error, file=sys.stderr)
@@ -107,6 +108,35 @@ def test_kill_at_random_times_loses_tears_and_doubles_nothing(
         assert contents(this) == held
         shutil.rmtree(index)
     assert killed >= trials // 3
+
+
+@pytest.mark.parametrize("trials", [3, pytest.param(60, marks=pytest.mark.slow)])
+def test_kill_while_another_embedder_takes_over_leaves_the_old_index_or_the_new(
+    trials: int, tmp_path: Path, whole: tuple[Path, Path, list[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, old, held = whole
+    other = Corpus(tmp_path / "other", Embedder(32), chunk_tokens=32)
+    other.sync(root)
+    renewed = contents(other)
+    monkeypatch.setenv("DIMENSION", "32")
+    dice = random.Random(trials)
+    for trial in range(trials):
+        index = tmp_path / str(trial)
+        shutil.copytree(old, index)
+        process = write(index, root)
+        assert process.stdout
+        process.stdout.readline()  # the import is over
+        time.sleep(dice.random() * 0.25)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        made_with = corpus(index).store.get("embedder")
+        this = Corpus(index, Embedder(32) if made_with == Embedder(32).fingerprint else Embedder(), chunk_tokens=32)
+        assert contents(this) in (held, renewed)
+        assert this.store.check() == []
+        this = Corpus(index, Embedder(32), chunk_tokens=32)
+        this.sync(root)
+        assert contents(this) == renewed
+        shutil.rmtree(index)
 
 
 CALLS = ("pwrite64", "fdatasync", "ftruncate", "unlink", "openat")

@@ -153,6 +153,42 @@ def test_purging_leaves_the_rest_as_it_was(store: Store) -> None:
     assert store.check() == []
 
 
+def test_an_index_beside_is_not_seen_until_it_is_swapped_in(store: Store) -> None:
+    store.set("embedder", "old")
+    store.set("source:s", "here")
+    put(store, "s/a", ["oil lamps"], [unit(1, 0)])
+    put(store, "s/b", ["brass"], [unit(0, 1)])
+    beside = store.beside("new")
+    put(beside, "s/a", ["oil", "lamps"], [unit(1, 0, 0), unit(0, 1, 0)], stamp="2")
+    assert (store.ids(), store.get("embedder"), len(store.search_vectors(unit(1, 0), 5))) == (["s/a", "s/b"], "old", 2)
+    beside.close()
+    store.swap("new")
+    assert (store.ids(), store.get("embedder"), store.get("source:s")) == (["s/a"], "new", "here")
+    assert [hit.chunk.text for hit in store.search_vectors(unit(0, 1, 0), 5)] == ["lamps", "oil"]
+    assert [hit.chunk.text for hit in store.search_text("lamp", 5)] == ["lamps"]
+    assert store.search_text("brass", 5) == []
+    assert store.check() == []
+
+
+def test_what_was_begun_beside_is_kept_for_its_embedder_and_dropped_for_another(store: Store) -> None:
+    put(begun := store.beside("new"), "s/a", ["oil"], [unit(1, 0)])
+    begun.close()
+    kept = store.beside("new")
+    assert kept.ids() == ["s/a"]
+    kept.close()
+    other = store.beside("newer")
+    assert other.ids() == []
+    other.close()
+    with pytest.raises(StoreError, match="another process renewed the index"):
+        store.swap("new")
+    put(other := store.beside("newer"), "s/a", ["oil"], [unit(1, 0)])
+    other.close()
+    store.purge()
+    empty = store.beside("newer")
+    assert empty.ids() == []
+    empty.close()
+
+
 def test_mending_a_sound_store_changes_nothing(store: Store) -> None:
     put(store, "s/a", ["oil"], [unit(1, 0)])
     assert store.mend() == []

@@ -15,6 +15,18 @@ from bakeoff.errors import BakeoffError, UnknownNameError
 from bakeoff.project import RETRIEVERS, Project
 
 
+EXTRAS = {
+    "tune": ("torch", "fine-tuning"),
+    "openai": ("openai", "models behind an OpenAI-compatible endpoint"),
+    "onnx": ("onnxruntime", "indexing four times as fast on a CPU with VNNI"),
+    "formats": ("pptx", "PPTX, ODT, RTF and MSG files"),
+    "databases": ("sqlalchemy", "rows of PostgreSQL and MySQL servers as documents"),
+    "postgresql": ("psycopg", "an index on a PostgreSQL server"),
+    "watch": ("watchfiles", "`bakeoff ingest --watch`"),
+}
+"""Extra -> (a package that it brings, what it is for)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at."""
@@ -61,9 +73,9 @@ def mend(folder: Path) -> list[str]:
 
 def _installation() -> Iterator[Finding]:
     yield Finding(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "install Python 3.11 or newer")
-    for extra, package in (("tune", "torch"), ("openai", "openai")):
-        present = find_spec(package) is not None
-        yield Finding(True, f"extra {extra!r} {'installed' if present else 'not installed (optional)'}")
+    for extra, (package, gives) in EXTRAS.items():
+        state = "installed" if find_spec(package) else f"not installed (optional); for {gives}"
+        yield Finding(True, f"extra {extra!r} {state}")
 
 
 def _models() -> Iterator[Finding]:

@@ -326,8 +326,22 @@ class Store(Searchable, Protocol):
         """Ids of all documents that were read, sorted."""
         ...
 
+    def beside(self, embedder: str) -> Store:
+        """Where an index with another embedder, by its fingerprint, is built while this one is searched.
+
+        What an interrupted try with the same embedder left there is kept, anything else is dropped.
+        """
+        ...
+
+    def swap(self, embedder: str) -> None:
+        """Put what stands beside in place of all that is held here, in one transaction.
+
+        Raises `StoreError` where what stands beside was made with another embedder.
+        """
+        ...
+
     def purge(self) -> None:
-        """Leave no byte on disk of what was deleted."""
+        """Leave no byte on disk of what was deleted, nor of what stands beside."""
         ...
 
     def mend(self) -> list[str]:

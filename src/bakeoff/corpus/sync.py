@@ -80,18 +80,28 @@ class Corpus:
         `?table=name` for one table), a URL of one of the `hosts` - a page, a sitemap or a feed - or any of these with a
         name in front: `hr=path`. Each document is one transaction, so an interrupted sync is finished by the next one.
         A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
+        With another embedder than before, a new index is built beside the old one, which is searched until the new one
+        is whole; all sources must be named and reachable then.
         `access`: pattern of document ids, as in `hr/*`, -> groups that may read them; the first that fits counts, and
         a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
         found = [parse(str(source)) for source in sources]
+        fingerprint = self._embedder.fingerprint
+        renewed = self.store.get("embedder") not in (None, fingerprint) and not dry_run
         if not dry_run:
-            self._claim(found)
-        run = _Run(self, access or {}, dry_run, progress)
-        with Parser() as parser:
-            for source in found:
-                run.bring(source, hosts, parser)
-        if not dry_run:
-            self.store.set("embedder", self._embedder.fingerprint)
+            self._claim(found, renewed)
+        target = self.store.beside(fingerprint) if renewed else self.store
+        run = _Run(self, target, access or {}, dry_run, progress)
+        try:
+            with Parser() as parser:
+                for source in found:
+                    run.bring(source, hosts, parser)
+        finally:
+            if renewed:
+                target.close()
+        if renewed:
+            run.require_all()
+            self.store.swap(fingerprint)
         return run.changes()
 
     def forget(self, name: str) -> int:
@@ -158,8 +168,8 @@ class Corpus:
 
     # ------------------------------------------------------------ inside
 
-    def _claim(self, sources: list[Source]) -> None:
-        """Bind names to paths, and note that the vectors are being renewed where the embedder is another."""
+    def _claim(self, sources: list[Source], renewed: bool) -> None:
+        """Bind names to paths; a new index must be made from the same sources as the one that it replaces."""
         names = [source.name for source in sources]
         for source in sources:
             if names.count(source.name) > 1:
@@ -168,15 +178,12 @@ class Corpus:
             if bound and bound != source.label and ("://" in bound or Path(bound).exists()):
                 cure = f"give {source.label} another name: other={source.label}"
                 raise DataError(f"the source {source.name!r} is {bound} already; {cure}")
-        made_with = self.store.get("embedder")
         others = sorted(set(self.store.sources()) - set(names))
-        if made_with not in (None, self._embedder.fingerprint):
-            if others:
-                raise StoreError(
-                    f"the index was made with another embedder; sync its other sources too: {', '.join(others)}"
-                )
-            self.store.set("embedder", "being renewed")
-        elif made_with is None:
+        if renewed and others:
+            raise StoreError(
+                f"the index was made with another embedder; sync its other sources too: {', '.join(others)}"
+            )
+        if not renewed:
             self.store.set("embedder", self._embedder.fingerprint)
         for source in sources:
             self.store.set(f"source:{source.name}", source.label)
@@ -202,9 +209,15 @@ class _Run:
     """One sync: documents are read one by one, embedded many at a time, and each put in a transaction of its own."""
 
     def __init__(
-        self, corpus: Corpus, access: Mapping[str, Sequence[str]], dry_run: bool, progress: Progress | None
+        self,
+        corpus: Corpus,
+        target: Store,
+        access: Mapping[str, Sequence[str]],
+        dry_run: bool,
+        progress: Progress | None,
     ) -> None:
-        self._embedder, self._size, self._store = corpus._embedder, corpus._size, corpus.store
+        self._embedder, self._size = corpus._embedder, corpus._size
+        self._served, self._store = corpus.store, target
         self._headers = corpus._headers
         self._access = access
         self._dry_run = dry_run
@@ -213,40 +226,52 @@ class _Run:
         self._done: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
         self._failed: dict[str, str] = {}
         self._unread: dict[str, tuple[str, ...]] = {}
+        self._unreachable: list[str] = []
         self._total = self._count = 0
 
     def bring(self, source: Source, hosts: Sequence[str], parser: Parser) -> None:
         """Make the index equal to `source`."""
-        known, seen = self._store.stamps(source.name), set[str]()
+        held, seen = self._store.stamps(source.name), set[str]()
+        served = held if self._served is self._store else self._served.stamps(source.name)
         self._total, stream = items(source, hosts)
         self._count = 0
         try:
             for item in stream:
                 seen.add(item.id)
-                self._bring(item, source, known.get(item.id, ("", "")), parser)
+                known = served.get(item.id, ("", "never read"))[1] == ""
+                self._bring(item, source, held.get(item.id, ("", "")), known, parser)
                 if sum(len(read.texts) for read in self._waiting) >= BATCH:
                     self._put()
         except Unreachable as error:  # the others are still brought up to date, and nothing of this one goes
             self._failed[source.name] = str(error)
-            seen |= set(known)
+            self._unreachable.append(source.name)
+            seen |= set(held) | set(served)
         self._put()
-        for gone in sorted(set(known) - seen):
+        for gone in sorted((set(held) | set(served)) - seen):
             if not self._dry_run:
                 self._store.delete(gone)
             self._done["removed"].append(gone)
+
+    def require_all(self) -> None:
+        """Raises `StoreError` where something could not be reached, for it would be missing in a new index."""
+        if self._unreachable:
+            name = self._unreachable[0]
+            raise StoreError(
+                f"{name} cannot be reached ({self._failed[name]}), so the index keeps its old embedder; "
+                "run `bakeoff ingest` again: what was embedded is kept"
+            )
 
     def changes(self) -> Changes:
         return Changes(
             **{what: tuple(ids) for what, ids in self._done.items()}, failed=self._failed, unread=self._unread
         )
 
-    def _bring(self, item: Item, source: Source, held: tuple[str, str], parser: Parser) -> None:
+    def _bring(self, item: Item, source: Source, held: tuple[str, str], known: bool, parser: Parser) -> None:
         groups = next((groups for pattern, groups in self._access.items() if fnmatchcase(item.id, pattern)), ())
         cut = f"{chunking.VERSION} {self._size} {self._headers}"
         made_from = f"{item.digest} {cut} {self._embedder.fingerprint} {sorted(groups)}"
         stamp = hashlib.sha256(made_from.encode()).hexdigest()
         before, reason = held
-        known = bool(before) and not reason
         if before == stamp and reason:
             self._failed[item.id] = reason
         elif before == stamp:
@@ -261,6 +286,7 @@ class _Run:
                 return
             except Unreachable as error:
                 self._failed[item.id] = str(error)
+                self._unreachable.append(item.id)
             except DataError as error:
                 self._failed[item.id] = str(error)
                 self._store.fail(item.id, source.name, stamp, str(error))

@@ -197,8 +197,43 @@ class Store:
 
     # ------------------------------------------------------------ upkeep
 
+    def beside(self, embedder: str) -> Store:
+        store = self._at_beside()
+        if store.get("embedder") != embedder:
+            store.close()
+            self._drop_beside()
+            store = self._at_beside()
+            store.set("embedder", embedder)
+        return store
+
+    def swap(self, embedder: str) -> None:
+        names = {"here": sql.Identifier(self._schema), "beside": sql.Identifier(self._beside)}
+        with self._writing() as connection:
+            query = sql.SQL("SELECT value FROM {beside}.settings WHERE key = 'embedder'").format(**names)
+            if connection.execute(query).fetchone() != (embedder,):
+                raise StoreError(f"another process renewed the index {self._place}; run `bakeoff ingest` again")
+            connection.execute(
+                sql.SQL("INSERT INTO {beside}.settings SELECT * FROM {here}.settings ON CONFLICT DO NOTHING").format(
+                    **names
+                )
+            )
+            connection.execute(sql.SQL("DROP SCHEMA {here} CASCADE").format(**names))
+            connection.execute(sql.SQL("ALTER SCHEMA {beside} RENAME TO {here}").format(**names))
+
+    @property
+    def _beside(self) -> str:
+        return f"{self._schema}_next"
+
+    def _at_beside(self) -> Store:
+        return Store(f"{self._url}{'&' if urlsplit(self._url).query else '?'}schema={self._beside}")
+
+    def _drop_beside(self) -> None:
+        with self._guarded() as connection:
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self._beside)))
+
     def purge(self) -> None:
         """The tables are written anew; the server's write-ahead log and its backups forget in their own time."""
+        self._drop_beside()
         with self._guarded() as connection:
             connection.execute("VACUUM FULL documents, chunks, words")
 

@@ -255,7 +255,46 @@ class Store:
 
     # ------------------------------------------------------------ upkeep
 
+    def beside(self, embedder: str) -> Store:
+        store = Store(self._beside)
+        if store.get("embedder") != embedder:
+            store.close()
+            self._drop_beside()
+            store = Store(self._beside)
+            store.set("embedder", embedder)
+        return store
+
+    def swap(self, embedder: str) -> None:
+        with self._reading() as connection:
+            connection.execute("ATTACH ? AS beside", (str(self._beside),))
+            try:
+                with self._writing():
+                    query = "SELECT value FROM beside.settings WHERE key = 'embedder'"
+                    if connection.execute(query).fetchone() != (embedder,):
+                        raise StoreError(f"another process renewed the index {self._path}; run `bakeoff ingest` again")
+                    connection.execute("DELETE FROM main.documents")
+                    connection.execute("INSERT INTO main.documents SELECT * FROM beside.documents")
+                    names = f"{CHUNK}, c.vector, c.vector_sum, c.key".replace("c.", "")
+                    connection.execute(
+                        f"INSERT INTO main.chunks ({names}) SELECT {names} FROM beside.chunks ORDER BY number"
+                    )
+                    connection.execute("UPDATE main.settings SET value = ? WHERE key = 'embedder'", (embedder,))
+                    # A second process that still writes there finds its work void rather than half of it taken.
+                    connection.execute("DELETE FROM beside.settings")
+            finally:
+                connection.execute("DETACH beside")
+        self._drop_beside()
+
+    @property
+    def _beside(self) -> Path:
+        return self._path.with_suffix(".next.db")
+
+    def _drop_beside(self) -> None:
+        for end in ("", "-wal", "-shm"):
+            Path(f"{self._beside}{end}").unlink(missing_ok=True)
+
     def purge(self) -> None:
+        self._drop_beside()
         with self._writing() as connection:
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
         with self._reading() as connection:
