@@ -14,7 +14,6 @@ from bakeoff import config, plugins
 from bakeoff.errors import BakeoffError, UnknownNameError
 from bakeoff.project import RETRIEVERS, Project
 
-
 EXTRAS = {
     "tune": ("torch", "fine-tuning"),
     "openai": ("openai", "models behind an OpenAI-compatible endpoint"),
