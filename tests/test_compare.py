@@ -28,6 +28,8 @@ from bakeoff.types import (
     Hit,
     Message,
     Question,
+    Sentence,
+    Step,
     System,
     Trial,
     Usage,
@@ -278,10 +280,14 @@ def test_records_survive_the_way_through_json() -> None:
         "x [1]",
         "fallback",
         (Citation(1, chunk, 0, 4, "half", "locator"),),
-        (Hit(chunk, 0.5),),
+        (Hit(chunk, 0.5, {"bm25": 3.5}),),
         Usage(1, 2, 3, 0.5),
         {"a": 1.5},
         2,
+        (Sentence(0, 5, (1,), 0.75),),
+        0.25,
+        ("passages differ",),
+        (Step("generate", "x", 0.5, Usage(1)),),
     )
     trial = Trial("rag", "q", answer, 1.25, "late")
     turn = Message("assistant", "hi")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bakeoff.retrieval import Hybrid
-from bakeoff.retrieval.context import cite, pack, render
+from bakeoff.retrieval.context import pack, render
 from bakeoff.types import Chunk, Filter, Hit
 
 
@@ -46,26 +46,3 @@ def test_packing_keeps_whole_passages_within_the_budget_and_drops_overlaps() -> 
 
 def test_passages_are_numbered_by_rank_and_the_best_stands_last() -> None:
     assert render([hit("a", "Best\n text", section="Title"), hit("b", "Next")]) == "[2] Next\n[1] (Title) Best text"
-
-
-def test_a_valid_mark_becomes_a_citation_of_the_supporting_sentence() -> None:
-    hits = [hit("a", "Nothing here."), hit("b", "Lamps burn oil. The Titan weighs 90 grams. It floats.", 100)]
-    text, (citation,), removed = cite("90 grams [2]", hits)
-    assert (text, removed, citation.number, citation.made_by) == ("90 grams [2]", 0, 2, "generator")
-    assert citation.quote == "The Titan weighs 90 grams."
-    assert citation.start == 100 + len("Lamps burn oil. ")
-    assert hits[1].chunk.text[citation.start - 100 : citation.end - 100] == citation.quote
-
-
-def test_a_mark_that_points_to_no_passage_is_removed_and_counted() -> None:
-    text, citations, removed = cite("90 grams [7] and [0].", [hit("a", "no such thing")])
-    assert (text, citations, removed) == ("90 grams and.", (), 2)
-
-
-def test_an_answer_without_marks_is_located_where_a_passage_holds_its_numbers_and_most_words() -> None:
-    hits = [hit("a", "It weighs 80 grams."), hit("b", "The Titan weighs 90 grams.")]
-    _, (citation,), _ = cite("The Titan lamp weighs 90 grams", hits)
-    assert (citation.number, citation.made_by, citation.quote) == (2, "locator", "The Titan weighs 90 grams.")
-    assert cite("95 grams", hits)[1] == ()  # another number
-    assert cite("Ninety wolves howl at grams", hits)[1] == ()  # one word of four
-    assert cite("90 grams", [])[1] == ()

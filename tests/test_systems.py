@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -78,11 +80,71 @@ def test_answers_are_not_taken_for_refusals(text: str) -> None:
 def test_rag_shows_numbered_passages_and_returns_verified_citations() -> None:
     listener = Listener("90 grams [1] [9]")
     answer = RAG(Generator(listener), Shelf(TITAN, MOUSE), k=2).answer("How heavy is the Titan?")
-    assert "[1] The Titan weighs 90 grams.\n\nQuestion: How heavy is the Titan?" in listener.seen[-1].content
+    assert re.fullmatch(
+        r"<passages (\w{8})>\n\[2\] The Mouse .*\n\[1\] The Titan weighs 90 grams\.\n</passages \1>\n\n"
+        r"Question: How heavy is the Titan\?",
+        listener.seen[-1].content,
+    )
     assert (answer.text, answer.removed_citations) == ("90 grams [1]", 1)
     assert [c.quote for c in answer.citations] == ["The Titan weighs 90 grams."]
     assert answer.hits == (TITAN, MOUSE)
-    assert set(answer.timings) == {"retrieve", "generate"}
+    assert [step.name for step in answer.trace] == ["pack", "prompt", "generate", "cite", "decide"]
+    assert "90 grams [1] [9]" in answer.trace[2].detail
+
+
+def test_the_mark_around_passages_is_another_for_each_question_and_for_each_passage() -> None:
+    def mark(question: str, *hits: Hit) -> str:
+        listener = Listener("x")
+        RAG(Generator(listener), Shelf(*hits)).answer(question)
+        found = re.match(r"<passages (\w+)>", listener.seen[-1].content)
+        assert found
+        return found[1]
+
+    assert mark("How?", TITAN) == mark("How?", TITAN)
+    assert len({mark("How?", TITAN), mark("Why?", TITAN), mark("How?", MOUSE), mark("How?", TITAN, MOUSE)}) == 4
+
+
+def test_only_documents_withholds_what_the_passages_do_not_hold_and_asks_nobody_else() -> None:
+    asked = Prompt(Generator(lambda _: "From memory"))
+    made_up = RAG(Generator(lambda _: "5 tons"), Shelf(TITAN), mode="documents", fallback=asked).answer("?")
+    assert (made_up.text, made_up.outcome, made_up.citations) == (ABSTENTION, "abstained", ())
+    assert made_up.trace[-1].detail == "a sentence is not supported"
+    held = RAG(Generator(lambda _: "90 grams"), Shelf(TITAN), mode="documents").answer("?")
+    assert (held.text, held.outcome, held.citations[0].made_by) == ("90 grams", "answered", "locator")
+
+
+def test_prefer_documents_falls_back_where_they_do_not_hold_it_and_always_gives_the_draft() -> None:
+    asked = Prompt(Generator(lambda _: "From memory"))
+    instead = RAG(Generator(lambda _: "5 tons"), Shelf(TITAN), mode="prefer", fallback=asked).answer("?")
+    assert (instead.text, instead.outcome) == ("From memory", "fallback")
+    draft = RAG(Generator(lambda _: "5 tons"), Shelf(TITAN), mode="always", fallback=asked).answer("?")
+    assert (draft.text, draft.outcome, draft.sentences[0].support) == ("5 tons", "answered", 0.0)
+
+
+def test_a_stream_gives_the_draft_and_returns_the_verified_answer() -> None:
+    rag = RAG(Generator(lambda _: "90 grams [1] [9]"), Shelf(TITAN))
+    pieces = []
+    stream = rag.stream("?")
+    try:
+        while True:
+            pieces.append(next(stream))
+    except StopIteration as stop:
+        assert "".join(pieces) == "90 grams [1] [9]"
+        assert replace(stop.value, timings={}, trace=()) == replace(rag.answer("?"), timings={}, trace=())
+        assert stop.value.text == "90 grams [1]"
+
+
+def test_an_answer_of_a_schema_is_cited_by_its_values() -> None:
+    schema = {"type": "object", "properties": {"weight": {"type": "string"}}}
+    rag = RAG(Generator(lambda _: '{"weight": "90 grams"}'), Shelf(MOUSE, TITAN), schema=schema)
+    answer = rag.answer("?")
+    assert (answer.text, answer.citations[0].quote) == ('{"weight": "90 grams"}', "The Titan weighs 90 grams.")
+
+
+def test_contradicting_passages_are_said() -> None:
+    other = Hit(Chunk("f#0", "f", "The Titan weighs 95 grams.", 0, 26), 1.0)
+    answer = RAG(Generator(lambda _: "90 grams"), Shelf(TITAN, other)).answer("?")
+    assert answer.notes == ("passages 1 and 2 differ: 'The Titan weighs 90 grams' / 'The Titan weighs 95 grams'",)
 
 
 def test_rag_abstains_where_nothing_is_retrieved_and_asks_no_model() -> None:

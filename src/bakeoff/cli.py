@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as Stream
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,16 +115,42 @@ def search(
 def ask(
     question: str,
     system: Annotated[str, typer.Option(help="Which system answers; by default the first of type rag.")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="Also show every step: hits, prompt, verdict.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown in which nothing is active.")] = False,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Answer a question, with the sources."""
+    from bakeoff.systems import rendering
+
     this = _project(project)
-    answer = this.answer(question, system)
+    with _draft_shown(sys.stdout.isatty() and not (as_json or markdown)) as show:
+        answer = show(this.stream(question, system))
     if as_json:
         _print_json(answer)
-    else:
-        _print_answer(this, answer)
+        return
+    print((rendering.markdown if markdown else rendering.plain)(answer, this.corpus.place))
+    if explain:
+        print(f"\n{rendering.explained(answer)}")
+
+
+@app.command()
+def calibrate(system: str, project: Folder = HERE, as_json: Json = False) -> None:
+    """Learn from the questions that are not for testing when a system should refuse to answer."""
+    this = _project(project)
+    with _progress() as progress:
+        found = this.calibrate(system, progress=progress)
+    if as_json:
+        _print_json(found)
+        return
+    decider = found.decider
+    print(f"{decider.n} drafts, with and without the documents that hold the answer; cross-validated:")
+    print(f"refuses {decider.recall:.0%} of what cannot be answered; {decider.precision:.0%} of its refusals are right")
+    print("of the questions, from the surest answer on:")
+    for share in (0.25, 0.5, 0.75, 1.0):
+        coverage, risk = min(found.curve, key=lambda point: abs(point[0] - share))
+        print(f"  {coverage:4.0%} answered: {risk:.0%} wrong")
+    print(f'next: mode = "documents" under [systems.{system}], then bakeoff compare')
 
 
 @app.command()
@@ -272,16 +299,6 @@ def _where(project: Project, document_id: str, offset: int) -> str:
     return f"{document_id}, {place}" if place else document_id
 
 
-def _print_answer(project: Project, answer: Answer) -> None:
-    print(answer.text)
-    if answer.outcome != "answered":
-        print(f"({answer.outcome})")
-    for citation in answer.citations:
-        where = _where(project, citation.chunk.document_id, citation.start)
-        how = "" if citation.made_by == "generator" else " (found by search, not cited by the model)"
-        print(f"  [{citation.number}] {where}{how}: {citation.quote!r}")
-
-
 def _print_json(value: Any) -> None:
     def plain(item: Any) -> Any:
         if is_dataclass(item) and not isinstance(item, type):
@@ -289,6 +306,29 @@ def _print_json(value: Any) -> None:
         return str(item)
 
     print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _draft_shown(live: bool) -> Iterator[Callable[[Stream[str, None, Answer]], Answer]]:
+    """Show the draft as it is written, and take it away again: the answer that stands is printed after it."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    def drain(stream: Stream[str, None, Answer]) -> Answer:
+        text = ""
+        while True:
+            try:
+                text += next(stream)
+            except StopIteration as stop:
+                answer: Answer = stop.value
+                return answer
+            if live:
+                screen.update(Text(text, style="dim"))
+
+    with Live(console=Console(), transient=True, auto_refresh=False) if live else nullcontext() as shown:
+        screen: Any = shown
+        yield drain
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bakeoff.errors import ConfigError, UnknownNameError
 
@@ -128,10 +128,14 @@ def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _plain(hint: Any) -> bool:
     """Whether TOML can hold a value of this type."""
-    return hint in (str, int, float, bool) or (get_origin(hint) is not None and str in get_args(hint))
+    return hint in (str, int, float, bool) or get_origin(hint) is Literal or str in get_args(hint)
 
 
 def _check_type(where: str, value: Any, wanted: Any) -> None:
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise ConfigError(f"{where}: {UnknownNameError('value', str(value), get_args(wanted))}")
+        return
     accepted = (int, float) if wanted is float else wanted if isinstance(wanted, type) else object
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted in (int, float)):
         raise ConfigError(f"{where} is {value!r}, but must be of type {getattr(wanted, '__name__', wanted)}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as Stream
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from bakeoff.corpus import Corpus
+    from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.examples import Split
@@ -72,17 +75,19 @@ class Project:
 
             return Classifier(self._checkpoint_path(tuned), name=name)
         generator = self._generator(tuned)
-        if kind == "prompt":
-            from bakeoff.systems import Prompt
+        from bakeoff.systems import RAG, Prompt
+        from bakeoff.systems.decider import load as load_decider
 
+        if kind == "prompt":
             shots = self.split.train[: options.pop("shots", 0)]
             return Prompt(generator, shots=shots, name=name, **options)
-        from bakeoff.systems import RAG
-
         self._require_index()
-        fallback = options.pop("fallback", "")
+        fallback, schema = options.pop("fallback", ""), options.pop("schema", "")
         retriever = self.retriever(options.pop("retriever", "hybrid"))
-        return RAG(generator, retriever, name=name, fallback=self.system(fallback) if fallback else None, **options)
+        instead = self.system(fallback) if fallback else Prompt(generator) if options.get("mode") == "prefer" else None
+        decider = load_decider(self._decider_path(name), self._decider_made_from(name))
+        form = self._schema(name, schema) if schema else None
+        return RAG(generator, retriever, name=name, fallback=instead, decider=decider, schema=form, **options)
 
     def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
         """A retriever over this project's corpus - bm25, dense or hybrid - or over what `groups` may read of it."""
@@ -158,6 +163,22 @@ class Project:
             method, self.config.base, train, valid, out=out, seed=seed, replace=True, progress=progress, **options
         )
 
+    def calibrate(self, name: str, *, progress: Progress | None = None) -> Calibration:
+        """Fit when the system `name` refuses, on questions that are not for testing; one that stands is fitted anew.
+
+        Those of the tuning set count too where nothing in the system learnt from them. Raises `DataError` where too
+        few have evidence.
+        """
+        from bakeoff.evaluation.abstention import calibrate
+        from bakeoff.systems import RAG
+
+        system = self.system(name)
+        if not isinstance(system, RAG):
+            raise ConfigError(f"the system {name!r} retrieves nothing to judge its answers by; name one of type rag")
+        found = calibrate(system, self._calibration_examples(name), progress)
+        found.decider.save(self._decider_path(name), self._decider_made_from(name))
+        return found
+
     def compare(
         self,
         names: Sequence[str] = (),
@@ -184,6 +205,8 @@ class Project:
             except MissingPackageError as error:
                 plain = " ".join(name for name in names if not self._options("systems", name).get("tuned"))
                 raise ConfigError(f"{error}; or leave tuning out: bakeoff compare {plain}") from error
+        for name in names:
+            self._bring_decider(name, progress)
         test = self.split.test[:limit] if limit else self.split.test
         return compare(
             [self.system(name) for name in names],
@@ -230,11 +253,57 @@ class Project:
 
     def answer(self, question: str, system: str = "") -> Answer:
         """Ask one system, by default the first of type rag, else the first."""
-        kinds = {name: options["type"] for name, options in self.config.systems.items()}
-        first = next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
-        return self.system(system or first).answer(question)
+        return self.system(system or self._first()).answer(question)
+
+    def stream(self, question: str, system: str = "") -> Stream[str, None, Answer]:
+        """As `answer`, with the draft as it is written; systems that cannot stream give it at once."""
+        asked = self.system(system or self._first())
+        if hasattr(asked, "stream"):
+            answer: Answer = yield from asked.stream(question)
+        else:
+            answer = asked.answer(question)
+            yield answer.text
+        return answer
 
     # ------------------------------------------------------------ inside
+
+    def _first(self) -> str:
+        kinds = {name: options["type"] for name, options in self.config.systems.items()}
+        return next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
+
+    def _bring_decider(self, name: str, progress: Progress | None) -> None:
+        """Calibrate a system that may refuse by itself, where that was not done yet and there is enough to go by."""
+        from bakeoff.evaluation.abstention import LEAST, usable
+        from bakeoff.systems.decider import load
+
+        withholds = self._options("systems", name).get("mode", "always") != "always"
+        if not withholds or load(self._decider_path(name), self._decider_made_from(name)):
+            return
+        if len(usable(self._calibration_examples(name))) >= LEAST:
+            self.calibrate(name, progress=progress)
+
+    def _calibration_examples(self, name: str) -> list[Example]:
+        learnt = bool(self._options("systems", name).get("tuned"))
+        return [*self.split.valid, *(() if learnt else self.split.train)]
+
+    def _decider_path(self, name: str) -> Path:
+        return self.folder / "deciders" / f"{name}.json"
+
+    def _decider_made_from(self, name: str) -> str:
+        """What a decider was fitted to: another prompt, model or corpus needs another."""
+        aside = ("mode", "fallback", "decider")
+        settings = {key: value for key, value in self._settings(name).items() if key not in aside}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _schema(self, name: str, path: str) -> dict[str, object]:
+        where = f"{config.FILE} [systems.{name}] schema"
+        try:
+            found = json.loads((self.folder / path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{where}: {path} cannot be read as a JSON schema: {error}") from error
+        if not isinstance(found, dict):
+            raise ConfigError(f"{where}: {path} is not a JSON schema, which is an object")
+        return found
 
     def _require_index(self) -> None:
         if not self.corpus.store.sources():
@@ -282,6 +351,9 @@ class Project:
             settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
         if options["type"] == "rag":
             settings["corpus"] = self.corpus.fingerprint()
+        path = self._decider_path(name)
+        if options.get("mode", "always") != "always" and path.is_file():
+            settings["decider"] = hashlib.sha256(path.read_bytes()).hexdigest()
         return settings
 
     def _options(self, table: str, name: str) -> dict[str, Any]:
@@ -301,7 +373,7 @@ class Project:
         options_of: dict[str, tuple[Callable[..., object] | None, dict[str, type]]] = {
             "classifier": (None, {}),
             "prompt": (Prompt.__init__, {"shots": int}),
-            "rag": (RAG.__init__, {"retriever": str, "fallback": str}),
+            "rag": (RAG.__init__, {"retriever": str, "fallback": str, "schema": str}),
         }
         function, also = options_of[kind]
         config.check_options(where, options, function, also={"type": str, "tuned": str, **also})

@@ -6,7 +6,8 @@ Records are frozen; a protocol has few methods. This module imports nothing of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator as Stream
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -21,6 +22,8 @@ Filter = Mapping[str, Sequence[str]]
 `groups` are the reader's: a document without groups is everybody's, others need one of the reader's.
 """
 Outcome = Literal["answered", "abstained", "fallback", "error"]
+Schema = Mapping[str, object] | None
+"""A JSON schema."""
 
 
 # ---------------------------------------------------------------- records
@@ -62,6 +65,8 @@ class Hit:
 
     chunk: Chunk
     score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Retriever -> what it gave this chunk, where it found it: `bm25`, `dense`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,12 @@ class Generation:
     usage: Usage
     finish: Literal["stop", "length"]
     """`length` means that `max_tokens` cut it."""
+    logprobs: tuple[float, ...] = ()
+    """Natural logarithm of the probability of each token; empty where the back end does not tell."""
+
+
+Pieces = Stream[str, None, Generation]
+"""Text as it comes; what the iterator returns at its end is the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +188,31 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of an answer with what supports it."""
+
+    start: int
+    """Character offsets in the answer's text, marks included."""
+    end: int
+    citations: tuple[int, ...]
+    """Numbers of the passages that it cites, or in which it was found."""
+    support: float
+    """Share of its content words that these passages hold, 0 to 1; 0 where it names a number that they do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way to an answer."""
+
+    name: str
+    """What worked, as in `bm25`, `hybrid`, `pack`, `prompt`, `generate`, `decide`."""
+    detail: str
+    """What came out, as text."""
+    seconds: float = 0.0
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a system replied."""
 
@@ -189,7 +225,14 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     """Step -> wall seconds."""
     removed_citations: int = 0
-    """Marks that pointed to no passage and were taken out of the text."""
+    """Marks taken out of the text: they pointed to no passage, or to one that does not hold what is said."""
+    sentences: tuple[Sentence, ...] = ()
+    """Each sentence of an answer from passages with its support."""
+    confidence: float | None = None
+    """Probability that the answer is right, where a fitted decider judged it."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know, as that two passages contradict each other."""
+    trace: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +296,7 @@ class Embedder(Protocol):
 
 
 class Generator(Protocol):
-    """A model back end; streaming yields the same text."""
+    """A model back end; streaming yields and returns the same."""
 
     name: str
     window: int
@@ -263,9 +306,11 @@ class Generator(Protocol):
         """Tokens of the rendered prompt."""
         ...
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation: ...
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
+        """`schema`: the text is JSON of this form; raises `ModelError` where the back end cannot promise that."""
+        ...
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]: ...
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces: ...
 
 
 class Searchable(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import DataError
-from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Message, Trial, Usage
+from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Message, Sentence, Step, Trial, Usage
 
 
 def line(record: Trial | Example | Mapping[str, Any]) -> str:
@@ -48,9 +48,16 @@ def trial(row: Mapping[str, Any]) -> Trial:
 
 def answer(row: Mapping[str, Any]) -> Answer:
     """The inverse of `dataclasses.asdict` for an answer."""
-    hits = tuple(Hit(Chunk(**hit["chunk"]), hit["score"]) for hit in row["hits"])
-    citations = tuple(Citation(**{**citation, "chunk": Chunk(**citation["chunk"])}) for citation in row["citations"])
-    return Answer(**{**row, "hits": hits, "citations": citations, "usage": Usage(**row["usage"])})
+    values = {
+        **row,
+        "hits": tuple(Hit(Chunk(**hit["chunk"]), hit["score"], hit["scores"]) for hit in row["hits"]),
+        "citations": tuple(Citation(**{**one, "chunk": Chunk(**one["chunk"])}) for one in row["citations"]),
+        "usage": Usage(**row["usage"]),
+        "sentences": tuple(Sentence(**{**one, "citations": tuple(one["citations"])}) for one in row["sentences"]),
+        "notes": tuple(row["notes"]),
+        "trace": tuple(Step(**{**step, "usage": Usage(**step["usage"])}) for step in row["trace"]),
+    }
+    return Answer(**values)
 
 
 def example(row: Mapping[str, Any]) -> Example:

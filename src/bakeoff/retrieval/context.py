@@ -1,17 +1,12 @@
-"""From hits to a prompt and back: pack passages into the budget, number them, verify what is cited."""
+"""From hits to a prompt: pack passages into the budget, number them, mark them as quoted."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 
-from bakeoff.types import Citation, Hit
-
-MARK = re.compile(r"\s?\[(\d{1,3})\]")
-"""A citation as models write it."""
-
-SUPPORTED = 0.6
-"""Share of an answer's content words that a passage must hold to be shown as its source unasked."""
+from bakeoff.types import Hit
 
 
 def pack(hits: Sequence[Hit], budget: int, count: Callable[[str], int]) -> list[Hit]:
@@ -36,93 +31,29 @@ def render(hits: Sequence[Hit]) -> str:
     questions with the best one last and 20 with it first (docs/log.md).
     """
     lines = [
-        f"[{number}] {f'({hit.chunk.section}) ' if hit.chunk.section else ''}{' '.join(hit.chunk.text.split())}"
+        f"[{number}] {f'({hit.chunk.section}) ' if hit.chunk.section else ''}{_shown(hit.chunk.text)}"
         for number, hit in enumerate(hits, start=1)
     ]
     return "\n".join(reversed(lines))
 
 
-def cite(text: str, hits: Sequence[Hit]) -> tuple[str, tuple[Citation, ...], int]:
-    """Verify the marks in `text`.
+def quoted(passages: str, question: str) -> str:
+    """Rendered passages between marks that their authors could not foresee.
 
-    Returns the text without marks that point to no passage, the citations with the sentence that supports them,
-    and how many marks were removed. A text with no marks gets the passage that best supports it, if any does.
+    The mark is a hash of the question and of everything between the marks: a document that holds its own mark would
+    have to be its own preimage, and yet the same question gets the same prompt, so that a comparison can be repeated.
     """
-    cited = [int(number) for number in MARK.findall(text)]
-    valid = [number for number in dict.fromkeys(cited) if 1 <= number <= len(hits)]
-    clean = MARK.sub(lambda mark: mark[0] if 1 <= int(mark[1]) <= len(hits) else "", text).strip()
-    claim = MARK.sub("", text)
-    if valid:
-        return (
-            clean,
-            tuple(_citation(number, hits[number - 1], claim) for number in valid),
-            len(cited) - sum(number in valid for number in cited),
-        )
-    found = _supporting(claim, hits)
-    return clean, (found,) if found else (), len(cited)
+    mark = hashlib.sha256(f"{question}\0{passages}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"<passages {mark}>\n{passages}\n</passages {mark}>"
+
+
+def _shown(text: str) -> str:
+    """Rows stay one to a line, prose becomes one line; a bracketed number of the author's is no citation."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    rows = len(lines) > 1 and all(re.search(r": |\|", line) for line in lines)
+    return re.sub(r"\[(\d{1,3})\]", r"(\1)", ("\n" if rows else " ").join(lines))
 
 
 def _overlap(one: Hit, other: Hit) -> bool:
     a, b = one.chunk, other.chunk
     return a.document_id == b.document_id and min(a.end, b.end) > max(a.start, b.start)
-
-
-def _citation(number: int, hit: Hit, claim: str, *, located: bool = False) -> Citation:
-    """Point at the sentence of the passage that shares most words with the claim."""
-    words = _words(claim)
-    spans = [match.span() for match in re.finditer(r"[^.!?\n]+[.!?]*(?=\s|$)|[^\n]+", hit.chunk.text)]
-    start, end = max(spans, key=lambda span: len(words & _words(hit.chunk.text[slice(*span)])), default=(0, 0))
-    quote = hit.chunk.text[start:end]
-    start += len(quote) - len(quote.lstrip())
-    quote = quote.strip()
-    offset = hit.chunk.start + start
-    return Citation(number, hit.chunk, offset, offset + len(quote), quote, "locator" if located else "generator")
-
-
-def _supporting(claim: str, hits: Sequence[Hit]) -> Citation | None:
-    """The passage that holds most of the claim's words, all its numbers among them; None when none holds enough."""
-    words = _words(claim)
-    numbers = {word for word in words if any(character.isdigit() for character in word)}
-    shares = [len(words & found) / len(words) if words and numbers <= found else 0.0 for found in map(_held, hits)]
-    best = max(range(len(hits)), key=lambda place: shares[place], default=0)
-    if not shares or shares[best] < SUPPORTED:
-        return None
-    return _citation(best + 1, hits[best], claim, located=True)
-
-
-def _held(hit: Hit) -> set[str]:
-    return _words(f"{hit.chunk.section} {hit.chunk.text}")
-
-
-def _words(text: str) -> set[str]:
-    return {word for word in re.findall(r"\w+", text.lower()) if word not in _STOP}
-
-
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "for",
-        "from",
-        "in",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "to",
-        "was",
-        "were",
-        "will",
-        "with",
-    ]
-)

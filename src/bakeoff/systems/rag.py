@@ -1,14 +1,37 @@
-"""RAG: retrieve, pack, generate, cite - or abstain, or fall back."""
+"""RAG: retrieve, pack, generate, verify what is cited, and decide: answer, fall back, or abstain."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Collection
+from collections.abc import Generator as Stream
+from copy import copy
 from dataclasses import replace
+from typing import Any, Literal
 
-from bakeoff.retrieval.context import cite, pack, render
+from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
+from bakeoff.retrieval.conflicts import notes
+from bakeoff.retrieval.context import pack, quoted, render
+from bakeoff.retrieval.retrievers import Without
+from bakeoff.systems.decider import Decider, features
 from bakeoff.systems.prompt import ABSTENTION, outcome, target
-from bakeoff.types import Answer, Example, Generator, Hit, Message, Question, Retriever, System
+from bakeoff.trace import recording, shown
+from bakeoff.types import (
+    Answer,
+    Example,
+    Generation,
+    Generator,
+    Hit,
+    Message,
+    Question,
+    Retriever,
+    Schema,
+    Step,
+    System,
+)
+
+Mode = Literal["always", "documents", "prefer"]
 
 INSTRUCTION = (
     "Answer the question from the passages in a few words and cite the passage, as in [1]. "
@@ -20,7 +43,13 @@ LESSON_DEPTH = 50
 
 
 class RAG:
-    """Answers from `k` retrieved passages; `fallback` is asked instead where this system would abstain."""
+    """Answers from `k` retrieved passages.
+
+    `mode`: `documents` withholds what the passages do not support, `prefer` then asks `fallback` and says so, `always`
+    gives the draft as it is; whether a draft is supported is judged by `decider`, or without one by its words. Where
+    the model itself declines, `fallback` is asked if there is one. `marked`: passages stand between marks that a
+    document cannot foresee. `schema`: the answer is JSON of this form.
+    """
 
     def __init__(
         self,
@@ -31,7 +60,11 @@ class RAG:
         budget: int = 1024,
         instruction: str = INSTRUCTION,
         max_tokens: int = 48,
+        mode: Mode = "always",
+        marked: bool = True,
         fallback: System | None = None,
+        decider: Decider | None = None,
+        schema: Schema = None,
         name: str = "rag",
     ) -> None:
         self.name = name
@@ -41,27 +74,38 @@ class RAG:
         self._budget = budget
         self._instruction = instruction
         self._max_tokens = max_tokens
+        self._mode = mode
+        self._marked = marked
         self._fallback = fallback
+        self._decider = decider
+        self._schema = schema
 
     def answer(self, question: Question | str) -> Answer:
+        steps = self._steps(Question.of(question), live=False)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                answer: Answer = stop.value
+                return answer
+
+    def stream(self, question: Question | str) -> Stream[str, None, Answer]:
+        """The draft as it is written; returns the answer, whose text may be another: verified, or withheld."""
+        return self._steps(Question.of(question), live=True)
+
+    def draft(self, question: Question | str) -> tuple[Answer, dict[str, float]]:
+        """The answer before anything was decided, and what a decider would know of it."""
         question = Question.of(question)
-        start = time.perf_counter()
-        hits = self._pack(self._retriever.retrieve(question.text, self._k))
-        retrieved = time.perf_counter()
-        if not hits:
-            return self._abstain(question, Answer(ABSTENTION, "abstained", timings={"retrieve": retrieved - start}))
-        generation = self._generator.generate(self._messages(question, hits), max_tokens=self._max_tokens)
-        text, citations, removed = cite(generation.text.strip(), hits)
-        answer = Answer(
-            text,
-            outcome(text),
-            citations,
-            tuple(hits),
-            generation.usage,
-            {"retrieve": retrieved - start, "generate": time.perf_counter() - retrieved},
-            removed,
-        )
-        return answer if answer.outcome == "answered" else self._abstain(question, replace(answer, citations=()))
+        hits, trace = self._found(question)
+        generation = self._generate(question, hits)
+        draft = self._drafted(question, hits, generation, trace)
+        return draft, features(question.text, draft, generation)
+
+    def without(self, documents: Collection[str]) -> RAG:
+        """This system as if some documents were not there."""
+        twin = copy(self)
+        twin._retriever = Without(self._retriever, documents)
+        return twin
 
     def lesson(self, example: Example) -> Example:
         """The example as this system meets it - passages included - with the right, cited answer last.
@@ -84,6 +128,86 @@ class RAG:
         turns = self._messages(Question(example.question), hits)
         return replace(example, messages=(*turns, Message("assistant", reply)))
 
+    # ------------------------------------------------------------ steps
+
+    def _steps(self, question: Question, *, live: bool) -> Stream[str, None, Answer]:
+        hits, trace = self._found(question)
+        if not hits:
+            nothing = Answer(ABSTENTION, "abstained", timings=_timings(trace), trace=tuple(trace))
+            return (yield from self._instead(question, nothing, live))
+        if live and not self._schema:
+            generation = yield from self._generator.stream(self._messages(question, hits), max_tokens=self._max_tokens)
+        else:
+            generation = self._generate(question, hits)
+        draft = self._drafted(question, hits, generation, trace)
+        if draft.outcome != "answered":
+            return (yield from self._instead(question, replace(draft, citations=(), sentences=()), live))
+        stands, judged = self._decided(question, draft, generation)
+        if stands or self._mode == "always":
+            return judged
+        withheld = replace(judged, text=ABSTENTION, outcome="abstained", citations=(), sentences=())
+        return (yield from self._instead(question, withheld, live))
+
+    def _found(self, question: Question) -> tuple[list[Hit], list[Step]]:
+        with recording() as trace:
+            hits = self._retriever.retrieve(question.text, self._k)
+        start = time.perf_counter()
+        packed = self._pack(hits)
+        return packed, [*trace, Step("pack", shown(packed), time.perf_counter() - start)]
+
+    def _generate(self, question: Question, hits: list[Hit]) -> Generation:
+        messages = self._messages(question, hits)
+        return self._generator.generate(messages, max_tokens=self._max_tokens, schema=self._schema)
+
+    def _drafted(self, question: Question, hits: list[Hit], generation: Generation, trace: list[Step]) -> Answer:
+        said = generation.text.strip()
+        cited = self._cited(said, hits, question.text)
+        prompt = "\n\n".join(f"{turn.role}: {turn.content}" for turn in self._messages(question, hits))
+        steps = [
+            *trace,
+            Step("prompt", prompt),
+            Step("generate", said, generation.usage.seconds, generation.usage),
+            Step("cite", "\n".join(f"[{c.number}] {c.made_by}: {c.quote}" for c in cited.citations)),
+        ]
+        return Answer(
+            cited.text,
+            outcome(cited.text),
+            cited.citations,
+            tuple(hits),
+            sum((step.usage for step in trace), generation.usage),
+            _timings(steps),
+            cited.removed,
+            cited.sentences,
+            notes=notes(hits),
+            trace=tuple(steps),
+        )
+
+    def _decided(self, question: Question, draft: Answer, generation: Generation) -> tuple[bool, Answer]:
+        """Whether the draft stands, and the draft with what is thought of it."""
+        if self._decider is None:
+            stands = all(sentence.support >= SUPPORTED for sentence in draft.sentences)
+            reason = "every sentence is supported" if stands else "a sentence is not supported"
+            return stands, replace(draft, trace=(*draft.trace, Step("decide", reason)))
+        stands, confidence = self._decider.judge(features(question.text, draft, generation))
+        step = Step("decide", f"{'answer' if stands else 'refuse'}; right with probability {confidence:.2f}")
+        return stands, replace(draft, confidence=confidence, trace=(*draft.trace, step))
+
+    def _instead(self, question: Question, answer: Answer, live: bool) -> Stream[str, None, Answer]:
+        if self._fallback is None or self._mode == "documents":
+            return answer
+        instead = self._fallback.answer(question)
+        if live:
+            yield instead.text
+        return replace(
+            instead,
+            outcome="fallback" if instead.outcome == "answered" else instead.outcome,
+            hits=answer.hits,
+            usage=answer.usage + instead.usage,
+            trace=(*answer.trace, Step("fall back", f"{self._fallback.name}: {instead.text}"), *instead.trace),
+        )
+
+    # ------------------------------------------------------------ inside
+
     def _pack(self, hits: list[Hit]) -> list[Hit]:
         return pack(hits, self._budget, self._count)
 
@@ -92,12 +216,19 @@ class RAG:
 
     def _messages(self, question: Question, hits: list[Hit]) -> tuple[Message, ...]:
         # The question stands nearest to the answer, and the best passage nearest to the question.
-        asked = Message("user", f"Passages:\n{render(hits)}\n\nQuestion: {question.text}")
+        passages = render(hits)
+        passages = quoted(passages, question.text) if self._marked else f"Passages:\n{passages}"
+        asked = Message("user", f"{passages}\n\nQuestion: {question.text}")
         return (Message("system", self._instruction), *question.history, asked)
 
-    def _abstain(self, question: Question, answer: Answer) -> Answer:
-        if self._fallback is None:
-            return answer
-        instead = self._fallback.answer(question)
-        result = "fallback" if instead.outcome == "answered" else instead.outcome
-        return replace(instead, outcome=result, hits=answer.hits, usage=answer.usage + instead.usage)
+    def _cited(self, said: str, hits: list[Hit], question: str) -> Cited:
+        return cite_json(said, hits) if self._schema else cite(said, hits, question)
+
+
+def _timings(steps: list[Step]) -> dict[str, float]:
+    """Step -> seconds, of those that took any."""
+    found: dict[str, Any] = {}
+    for step in steps:
+        if step.seconds:
+            found[step.name] = found.get(step.name, 0.0) + step.seconds
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from bakeoff.models import weights as files
 from bakeoff.models.chat import render
 from bakeoff.models.llama import Engine
-from bakeoff.types import Generation, Message, Usage
+from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
 # The packaged model was trained for 8,192 tokens; its attention on a CPU makes more than this a matter of minutes.
 LONGEST_WINDOW = 4096
@@ -47,41 +47,39 @@ class Generator:
     def count(self, messages: Sequence[Message]) -> int:
         return len(self._shared.engine.tokens(render(self.template, messages), special=True))
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
-        response = self._shared.engine.complete(self._request(messages, max_tokens))
-        choice, timings = response["choices"][0], response["timings"]
-        usage = Usage(
-            timings["prompt_n"],
-            timings["cache_n"],
-            timings["predicted_n"],
-            (timings["prompt_ms"] + timings["predicted_ms"]) / 1000,
-        )
-        return Generation(choice["text"], usage, "length" if choice["finish_reason"] == "length" else "stop")
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
+        request = self._request(messages, max_tokens) | ({"json_schema": dict(schema)} if schema else {})
+        response = self._shared.engine.complete(request)
+        return _generation(response["choices"][0]["text"], [response])
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
         # The engine calls back from inside one blocking call, so that call gets a thread of its own.
-        pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+        pieces: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
 
         def run() -> None:
             try:
                 request = self._request(messages, max_tokens)
-                self._shared.engine.complete(request, lambda piece: pieces.put(piece["choices"][0]["text"]))
+                self._shared.engine.complete(request, pieces.put)
                 pieces.put(None)
             except BaseException as error:
                 pieces.put(error)
 
         threading.Thread(target=run, daemon=True).start()
+        seen = []
         while (piece := pieces.get()) is not None:
             if isinstance(piece, BaseException):
                 raise piece
-            if piece:
-                yield piece
+            seen.append(piece)
+            if text := piece["choices"][0]["text"]:
+                yield text
+        return _generation("".join(piece["choices"][0]["text"] for piece in seen), seen)
 
     def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
         return {
             "prompt": render(self.template, messages),
             "max_tokens": max_tokens,
             "temperature": 0,
+            "logprobs": 1,
             # A warm prefix changes the batch shapes and with them the last bits of the logits: answers would
             # depend on what was asked before, and a resumed comparison would differ from an unbroken one.
             "cache_prompt": False,
@@ -90,6 +88,20 @@ class Generator:
                 for number, adapter in enumerate(self._shared.adapters)
             ],
         }
+
+
+def _generation(text: str, pieces: Sequence[dict[str, Any]]) -> Generation:
+    """The last piece holds the timings, and each the probabilities of its tokens."""
+    timings = pieces[-1]["timings"]
+    usage = Usage(
+        timings["prompt_n"],
+        timings["cache_n"],
+        timings["predicted_n"],
+        (timings["prompt_ms"] + timings["predicted_ms"]) / 1000,
+    )
+    choices = [piece["choices"][0] for piece in pieces]
+    told = [entry["logprob"] for choice in choices for entry in (choice["logprobs"] or {}).get("content", ())]
+    return Generation(text, usage, "length" if choices[-1]["finish_reason"] == "length" else "stop", tuple(told))
 
 
 class _Shared:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import openai
 
 from bakeoff.errors import ModelError
-from bakeoff.types import Generation, Message, Usage
+from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
 
 class Generator:
@@ -32,30 +32,38 @@ class Generator:
         # The endpoint's tokenizer is unknown; three characters a token overestimates English, so prompts fit.
         return sum(len(message.content) // 3 + 8 for message in messages)
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
         start = time.perf_counter()
-        response = self._ask(messages, max_tokens, stream=False)
-        choice, used = response.choices[0], response.usage
-        details = getattr(used, "prompt_tokens_details", None)
-        cached = (details.cached_tokens or 0) if details else 0
-        usage = Usage(
-            (used.prompt_tokens if used else self.count(messages)) - cached,
-            cached,
-            used.completion_tokens if used else 0,
-            time.perf_counter() - start,
-        )
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        response = self._ask(messages, max_tokens, **({"response_format": form} if schema else {}))
+        choice = response.choices[0]
+        usage = self._usage(response.usage, messages, time.perf_counter() - start)
         return Generation(choice.message.content or "", usage, "length" if choice.finish_reason == "length" else "stop")
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
-        for event in self._ask(messages, max_tokens, stream=True):
-            if event.choices and (piece := event.choices[0].delta.content):
-                yield piece
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
+        start = time.perf_counter()
+        text, finish, used = "", "stop", None
+        for event in self._ask(messages, max_tokens, stream=True, stream_options={"include_usage": True}):
+            used = event.usage or used
+            if event.choices:
+                finish = event.choices[0].finish_reason or finish
+                if piece := event.choices[0].delta.content:
+                    text += piece
+                    yield piece
+        usage = self._usage(used, messages, time.perf_counter() - start)
+        return Generation(text, usage, "length" if finish == "length" else "stop")
 
-    def _ask(self, messages: Sequence[Message], max_tokens: int, *, stream: bool) -> Any:
+    def _usage(self, used: Any, messages: Sequence[Message], seconds: float) -> Usage:
+        details = getattr(used, "prompt_tokens_details", None)
+        cached = (details.cached_tokens or 0) if details else 0
+        prompt = used.prompt_tokens if used else self.count(messages)
+        return Usage(prompt - cached, cached, used.completion_tokens if used else 0, seconds)
+
+    def _ask(self, messages: Sequence[Message], max_tokens: int, **options: Any) -> Any:
         turns: Any = [{"role": message.role, "content": message.content} for message in messages]
         try:
             return self._client.chat.completions.create(
-                model=self._model, messages=turns, max_tokens=max_tokens, temperature=0, stream=stream
+                model=self._model, messages=turns, max_tokens=max_tokens, temperature=0, **options
             )
         except openai.APIConnectionError as error:
             raise ModelError(f"no answer from {self._client.base_url}; is the server running there?") from error

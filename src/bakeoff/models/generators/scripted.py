@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from bakeoff.types import Generation, Message, Usage
+from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
 
 class Generator:
@@ -25,15 +25,16 @@ class Generator:
     def count(self, messages: Sequence[Message]) -> int:
         return sum(len(message.content.split()) for message in messages)
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
         words = self._reply(messages).split(" ")
         usage = Usage(fresh=self.count(messages), output=min(len(words), max_tokens))
         return Generation(" ".join(words[:max_tokens]), usage, "length" if len(words) > max_tokens else "stop")
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
-        words = self.generate(messages, max_tokens=max_tokens).text.split(" ")
-        for number, word in enumerate(words):
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
+        whole = self.generate(messages, max_tokens=max_tokens)
+        for number, word in enumerate(whole.text.split(" ")):
             yield word if number == 0 else f" {word}"
+        return whole
 
     def _reply(self, messages: Sequence[Message]) -> str:
         if callable(self._replies):

@@ -17,7 +17,7 @@ from bakeoff.models import weights as files
 from bakeoff.models.chat import render
 from bakeoff.models.gguf import load_for_training
 from bakeoff.models.llama import free_cores
-from bakeoff.types import Generation, Message, Usage
+from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
 PAD = 0
 """Any id will do: padding is masked."""
@@ -42,7 +42,9 @@ class Generator:
     def count(self, messages: Sequence[Message]) -> int:
         return len(self._encode(messages))
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Generation:
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
+        if schema:
+            raise ModelError(f"{self.name} cannot be held to a JSON schema; use GGUF weights or an endpoint that can")
         return self.generate_many([messages], max_tokens=max_tokens)[0]
 
     def generate_many(self, batch: Sequence[Sequence[Message]], *, max_tokens: int = 128) -> list[Generation]:
@@ -54,26 +56,35 @@ class Generator:
         generations = []
         for number, prompt in enumerate(prompts):
             made = [column[number] for column in columns]
-            ids = [token for token in made if token is not None]
-            # The stop token was computed too, though it is not part of the text.
-            stopped = len(ids) < max_tokens
-            usage = Usage(fresh=len(prompt), output=len(ids) + stopped, seconds=seconds)
-            generations.append(Generation(self._text(ids), usage, "stop" if stopped else "length"))
+            generations.append(self._generation(len(prompt), [one for one in made if one], max_tokens, seconds))
         return generations
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Iterator[str]:
-        ids: list[int] = []
-        sent = ""
-        for column in self._decode([self._encode(messages)], max_tokens):
-            ids += [token for token in column if token is not None]
-            text = self._text(ids)
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
+        start = time.perf_counter()
+        made: list[tuple[int, float]] = []
+        sent, prompt = "", self._encode(messages)
+        for column in self._decode([prompt], max_tokens):
+            made += [one for one in column if one]
+            text = self._text([token for token, _ in made])
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # else the rest of the letter is still to come
                 yield text[len(sent) :]
                 sent = text
-        yield self._text(ids)[len(sent) :]
+        whole = self._generation(len(prompt), made, max_tokens, time.perf_counter() - start)
+        yield whole.text[len(sent) :]
+        return whole
 
-    def _decode(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int | None]]:
-        """The next token of every prompt, step by step; None for those that have ended."""
+    def _generation(
+        self, prompt: int, made: Sequence[tuple[int, float]], max_tokens: int, seconds: float
+    ) -> Generation:
+        """`made`: the tokens with their log-probabilities."""
+        # The stop token was computed too, though it is not part of the text.
+        stopped = len(made) < max_tokens
+        usage = Usage(fresh=prompt, output=len(made) + stopped, seconds=seconds)
+        text = self._text([token for token, _ in made])
+        return Generation(text, usage, "stop" if stopped else "length", tuple(logprob for _, logprob in made))
+
+    def _decode(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[tuple[int, float] | None]]:
+        """The next token of every prompt and its log-probability, step by step; None for those that have ended."""
         longest = max(map(len, prompts), default=0)
         if longest + max_tokens > self.window:
             raise ModelError(
@@ -87,11 +98,14 @@ class Generator:
         stops = self._stops()
         for _ in range(max_tokens):
             logits, cache = self._step(ids, mask, cache)
-            tokens: list[int] = logits.argmax(dim=-1).tolist()
+            best = logits.max(dim=-1)
+            tokens: list[int] = best.indices.tolist()
+            logprobs: list[float] = (best.values - logits.logsumexp(dim=-1)).tolist()
             running = [alive and token not in stops for alive, token in zip(running, tokens, strict=True)]
             if not any(running):
                 return
-            yield [token if alive else None for token, alive in zip(tokens, running, strict=True)]
+            made = zip(tokens, logprobs, running, strict=True)
+            yield [(token, logprob) if alive else None for token, logprob, alive in made]
             ids = torch.tensor(tokens)[:, None]
             mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.long)], dim=1)
 

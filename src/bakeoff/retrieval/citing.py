@@ -1,0 +1,126 @@
+"""Verify what an answer cites: every mark leads to a passage that holds what is said, or it goes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bakeoff.types import Chunk, Citation, Hit, Sentence
+
+MARK = re.compile(r"\s?\[(\d{1,3})\]")
+"""A citation as models write it."""
+
+SUPPORTED = 0.6
+"""Share of a sentence's content words that its passages must hold together."""
+
+_SENTENCE = re.compile(r"\S.*?(?:[.!?…][\"'”’)]*(?:\s?\[\d{1,3}\])*(?=\s|$)|(?=\n)|$)", re.DOTALL)
+_BARE = frozenset(["yes", "no", "true", "false", "correct", "maybe"])
+"""Answers that say nothing without their question."""
+_STOP = frozenset(
+    re.findall(r"\w+", "a an and are as at be by for from in is it its of on or that the to was were will with")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """An answer after its citations were verified."""
+
+    text: str
+    """Without the marks that were removed."""
+    citations: tuple[Citation, ...]
+    removed: int
+    sentences: tuple[Sentence, ...]
+
+
+def cite(text: str, hits: Sequence[Hit], question: str = "") -> Cited:
+    """Keep the marks of `text` whose passages hold the sentence that they stand at; remove and count the others.
+
+    A passage holds a sentence when its words are among the passage's, all numbers included; several that are cited
+    together may share them. A sentence left without a mark gets the passage that holds it, if any does. `question` is
+    what a bare yes or no is about.
+    """
+    kept, citations, sentences, removed, end = "", dict[int, Citation](), list[Sentence](), 0, 0
+    for match in _SENTENCE.finditer(text):
+        clean, found, gone, support = _verified(match[0], hits, question)
+        # White space between sentences stays as it was.
+        kept += text[end : match.start()] if clean else ""
+        sentences += [Sentence(len(kept), len(kept) + len(clean), tuple(c.number for c in found), support)] * bool(
+            clean
+        )
+        kept, removed, end = kept + clean, removed + gone, match.end()
+        for citation in found:
+            citations.setdefault(citation.number, citation)
+    return Cited(kept, tuple(citations.values()), removed, tuple(sentences))
+
+
+def cite_json(text: str, hits: Sequence[Hit]) -> Cited:
+    """As `cite`, for JSON: its values are one claim, and there are no marks to remove."""
+    claim = " ".join(_leaves(json.loads(text)))
+    _, found, _, support = _verified(claim, hits, "")
+    return Cited(text, tuple(found), 0, (Sentence(0, len(text), tuple(c.number for c in found), support),))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield str(value)
+
+
+def _verified(sentence: str, hits: Sequence[Hit], question: str) -> tuple[str, list[Citation], int, float]:
+    """The sentence without bad marks, its citations, how many marks went, and its support."""
+    marks = [int(number) for number in MARK.findall(sentence)]
+    claim = MARK.sub("", sentence).strip()
+    said = question if words(claim) <= _BARE else claim
+    about = words(said)
+    retrieved = [number for number in dict.fromkeys(marks) if 1 <= number <= len(hits)]
+    cited = [number for number in retrieved if about & held(hits[number - 1])]
+    support = _support(about, [hits[number - 1] for number in cited])
+    if cited and support >= SUPPORTED:
+        found = [_citation(number, hits[number - 1].chunk, about, "generator") for number in cited]
+    else:
+        alone = [_support(about, [hit]) for hit in hits]
+        best = max(range(len(hits)), key=lambda place: alone[place], default=0)
+        cited, located = [], bool(alone) and alone[best] >= SUPPORTED
+        found = [_citation(best + 1, hits[best].chunk, about, "locator")] if located else []
+        support = max([support, *alone])
+    clean = MARK.sub(lambda mark: mark[0] if int(mark[1]) in cited else "", sentence).strip()
+    return clean, found, sum(number not in cited for number in marks), support
+
+
+def _support(about: set[str], hits: Sequence[Hit]) -> float:
+    """Share of the words that the passages hold; 0 where one of them is a number that they do not."""
+    known = set[str]().union(*map(held, hits))
+    missing = about - known
+    if not about or any(character.isdigit() for word in missing for character in word):
+        return 0.0
+    return 1 - len(missing) / len(about)
+
+
+def _citation(number: int, chunk: Chunk, about: set[str], made_by: Any) -> Citation:
+    """Point at the sentence of the passage that shares most words with the claim."""
+    spans = [match.span() for match in re.finditer(r"[^.!?\n]+[.!?]*(?=\s|$)|[^\n]+", chunk.text)]
+    start, end = max(spans, key=lambda span: len(about & words(chunk.text[slice(*span)])), default=(0, 0))
+    quote = chunk.text[start:end]
+    start += len(quote) - len(quote.lstrip())
+    quote = quote.strip()
+    offset = chunk.start + start
+    return Citation(number, chunk, offset, offset + len(quote), quote, made_by)
+
+
+def held(hit: Hit) -> set[str]:
+    """Content words of a passage and of the title that it stands under."""
+    return words(f"{hit.chunk.section} {hit.chunk.text}")
+
+
+def words(text: str) -> set[str]:
+    """Content words in lower case; a plural is its singular."""
+    return {_singular(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOP}
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
