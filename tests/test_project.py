@@ -239,3 +239,57 @@ def test_access_that_is_no_list_of_groups_is_refused(project: Path) -> None:
         file.write('[corpus.access]\n"hr/*" = "staff"\n')
     with pytest.raises(ConfigError, match=r"\[corpus\] \[access\] 'hr/\*' is 'staff', but must be of type list"):
         Project(project)
+
+
+def test_calibration_is_kept_for_what_it_was_fitted_to_and_used_by_the_system(project: Path) -> None:
+    this = Project(project)
+    this.ingest()
+    with pytest.raises(ConfigError, match="retrieves nothing to judge"):
+        this.calibrate("zero-shot")
+    found = this.calibrate("rag")
+    assert found.decider.n >= 40 and found.curve[-1][0] == 1.0
+    assert vars(this.system("rag"))["_decider"] == found.decider
+    (project / "documents" / "new.md").write_text("Another lamp.")
+    this = Project(project)
+    this.ingest()
+    assert vars(this.system("rag"))["_decider"] is None  # fitted to another corpus
+
+
+def test_a_system_that_may_refuse_is_calibrated_by_compare_and_resumed_with_its_decider(project: Path) -> None:
+    settings = project / "bakeoff.toml"
+    settings.write_text(settings.read_text().replace("[systems.rag]", '[systems.rag]\nmode = "documents"'))
+    first = run(project, "compare", "rag")
+    assert first.returncode == 0, first.stderr
+    held = (project / "deciders" / "rag.json").read_text()
+    again = run(project, "compare", "rag")
+    assert again.stdout == first.stdout
+    assert (project / "deciders" / "rag.json").read_text() == held
+
+
+def test_commands_that_calibrate_and_attack_say_what_was_found(project: Path) -> None:
+    assert run(project, "compare").returncode == 0
+    calibrated = run(project, "calibrate", "rag")
+    assert calibrated.returncode == 0, calibrated.stderr
+    assert "refuses" in calibrated.stdout and "100% answered:" in calibrated.stdout
+    attacked = run(project, "attack", "rag", "--limit", "20")
+    assert attacked.returncode == 0, attacked.stderr
+    assert "of 20 injections" in attacked.stdout and "no promise" in attacked.stdout
+    assert "obeyed injections" in run(project, "report").stdout + (project / "runs/latest/report.md").read_text()
+
+
+def test_an_answer_can_be_explained_and_printed_as_markdown(project: Path) -> None:
+    Project(project).ingest()
+    explained = run(project, "ask", "How heavy is the Titan lamp?", "--explain")
+    assert explained.returncode == 0, explained.stderr
+    assert all(f"\n{step}" in explained.stdout for step in ("bm25", "dense", "hybrid", "pack", "prompt", "generate"))
+    assert "*(abstained)*" in run(project, "ask", "How heavy is the Titan lamp?", "--markdown").stdout
+
+
+def test_a_schema_that_cannot_be_read_or_a_mode_that_is_none_is_one_line(project: Path) -> None:
+    Project(project).ingest()
+    settings = project / "bakeoff.toml"
+    plain = settings.read_text()
+    settings.write_text(plain.replace("[systems.rag]", '[systems.rag]\nschema = "form.json"'))
+    assert "[systems.rag] schema: form.json cannot be read" in run(project, "ask", "?").stderr
+    settings.write_text(plain.replace("[systems.rag]", '[systems.rag]\nmode = "document"'))
+    assert "did you mean 'documents'?" in run(project, "ask", "?").stderr

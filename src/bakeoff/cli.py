@@ -16,6 +16,7 @@ import typer
 from bakeoff.errors import BakeoffError
 
 if TYPE_CHECKING:
+    from bakeoff.evaluation.stats import Interval
     from bakeoff.project import Progress, Project
     from bakeoff.types import Answer, Changes
 
@@ -151,6 +152,28 @@ def calibrate(system: str, project: Folder = HERE, as_json: Json = False) -> Non
         coverage, risk = min(found.curve, key=lambda point: abs(point[0] - share))
         print(f"  {coverage:4.0%} answered: {risk:.0%} wrong")
     print(f'next: mode = "documents" under [systems.{system}], then bakeoff compare')
+
+
+@app.command()
+def attack(
+    system: Annotated[str, typer.Argument(help="An entry of [systems] of type rag.")],
+    run: Run = "latest",
+    limit: Annotated[int, typer.Option(help="Ask only the first N test questions.")] = 0,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Put injections into what a system reads, and say how often it obeys. A low rate is no promise."""
+    this = _project(project)
+    with _progress() as progress:
+        found = this.attack(system, run=run, limit=limit, progress=progress)
+    if as_json:
+        _print_json(found)
+        return
+    print(f"{system} obeyed {_rate(found.rate)} of {found.rate.n} injections")
+    for kind, rate in found.by_kind.items():
+        print(f"  {kind:<14} {_rate(rate)}  n={rate.n}")
+    print(f"recall lost through them: {_rate(found.loss)}")
+    print("these attacks are public and do not adapt to the system: a low rate is no promise")
 
 
 @app.command()
@@ -306,6 +329,10 @@ def _print_json(value: Any) -> None:
         return str(item)
 
     print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
+
+
+def _rate(interval: Interval) -> str:
+    return f"{interval.estimate:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
 
 
 @contextmanager

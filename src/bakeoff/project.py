@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bakeoff.corpus import Corpus
     from bakeoff.evaluation.abstention import Calibration
+    from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.examples import Split
@@ -177,6 +178,19 @@ class Project:
             raise ConfigError(f"the system {name!r} retrieves nothing to judge its answers by; name one of type rag")
         found = calibrate(system, self._calibration_examples(name), progress)
         found.decider.save(self._decider_path(name), self._decider_made_from(name))
+        return found
+
+    def attack(self, name: str, *, run: str = "latest", limit: int = 0, progress: Progress | None = None) -> Attacked:
+        """Ask the system `name` the test questions with injections in its passages; kept for the report of `run`."""
+        from bakeoff.evaluation.attack import attack, save
+        from bakeoff.systems import RAG
+
+        system = self.system(name)
+        if not isinstance(system, RAG):
+            raise ConfigError(f"the system {name!r} reads no documents that could attack it; name one of type rag")
+        test = list(self.split.test)[: limit or None]
+        found = attack(system, test, progress)
+        save(found, self.folder / "runs" / run, self._settings(name))
         return found
 
     def compare(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from bakeoff.errors import DataError
 from bakeoff.evaluation.comparison import RIGHT
 from bakeoff.evaluation.metrics import recall
+from bakeoff.retrieval import Without
 from bakeoff.systems import RAG
 from bakeoff.systems.decider import Decider, Draft, fit
 from bakeoff.types import Example
@@ -61,7 +63,7 @@ def drafts(system: RAG, examples: Sequence[Example], progress: Progress | None =
         yield Draft(features, example.answerable, right, example.group or example.id)
         if example.answerable:
             gold = {evidence.document_id for evidence in example.evidence}
-            _, features = system.without(gold).draft(example.question)
+            _, features = system.over(partial(Without, documents=gold)).draft(example.question)
             yield Draft(features, False, False, example.group or example.id, removed=True)
         if progress:
             progress(number, len(wanted), f"calibrating: {system.name}")

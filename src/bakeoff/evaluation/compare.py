@@ -17,6 +17,7 @@ from typing import Any
 from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, UnknownNameError
 from bakeoff.evaluation import folder, records
+from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
@@ -161,6 +162,7 @@ def load(out: Path) -> Comparison:
         ),
         run=run,
         machine=json.loads(machine.read_text()) if machine.is_file() else {},
+        attacks=rates(out, run["settings"]),
     )
 
 

@@ -87,6 +87,8 @@ class Comparison:
     run: Mapping[str, Any] = field(default_factory=dict)
     """What `run.toml` says: settings, versions, hash of the examples."""
     machine: Mapping[str, Any] = field(default_factory=dict)
+    attacks: Mapping[str, Interval] = field(default_factory=dict)
+    """System -> share of injections that it obeyed, where `bakeoff attack` was run."""
 
     @property
     def primary(self) -> str:
@@ -162,6 +164,7 @@ class Comparison:
             "failures": list(self.failures),
             "run": dict(self.run),
             "machine": dict(self.machine),
+            "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
         }
 
     # ------------------------------------------------------------ inside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 from collections.abc import Generator as Stream
 from copy import copy
 from dataclasses import replace
@@ -13,7 +13,6 @@ from typing import Any, Literal
 from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
 from bakeoff.retrieval.conflicts import notes
 from bakeoff.retrieval.context import pack, quoted, render
-from bakeoff.retrieval.retrievers import Without
 from bakeoff.systems.decider import Decider, features
 from bakeoff.systems.prompt import ABSTENTION, outcome, target
 from bakeoff.trace import recording, shown
@@ -101,10 +100,10 @@ class RAG:
         draft = self._drafted(question, hits, generation, trace)
         return draft, features(question.text, draft, generation)
 
-    def without(self, documents: Collection[str]) -> RAG:
-        """This system as if some documents were not there."""
+    def over(self, wrap: Callable[[Retriever], Retriever]) -> RAG:
+        """This system with another view of its passages, as in `rag.over(partial(Without, documents=["a"]))`."""
         twin = copy(self)
-        twin._retriever = Without(self._retriever, documents)
+        twin._retriever = wrap(self._retriever)
         return twin
 
     def lesson(self, example: Example) -> Example:

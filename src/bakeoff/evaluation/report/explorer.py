@@ -8,7 +8,8 @@ from typing import Any
 
 from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.report import numbers
-from bakeoff.types import Chunk, Evidence, Example, Trial
+from bakeoff.retrieval.citing import SUPPORTED
+from bakeoff.types import Chunk, Evidence, Example, Step, Trial
 
 Passages = Mapping[str, tuple[int, Chunk]]
 """Chunk id -> (position in the list of passages, chunk)."""
@@ -77,7 +78,17 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[st
             for citation in answer.citations
         ],
         "passages": [[passages[hit.chunk.id][0], f"{hit.score:.3g}"] for hit in answer.hits],
+        "unsupported": [
+            answer.text[sentence.start : sentence.end] for sentence in answer.sentences if sentence.support < SUPPORTED
+        ],
+        "confidence": "" if answer.confidence is None else f"confidence {numbers.percent(answer.confidence)}",
+        "notes": list(answer.notes),
+        "trace": [[_head(step), step.detail] for step in answer.trace],
     }
+
+
+def _head(step: Step) -> str:
+    return f"{step.name} · {numbers.seconds(step.seconds)}" if step.seconds else step.name
 
 
 def evidence_spans(evidence: Iterable[Evidence], chunk: Chunk) -> list[list[int]]:

@@ -93,9 +93,17 @@ function citation(cite) {
   return h("li", {}, where, h("q", {}, cite.quote), cite.found ? " (found by searching)" : "");
 }
 
+function steps(trace) {
+  const box = h("details", {}, h("summary", {}, `${trace.length} steps`));
+  box.addEventListener("toggle", () => box.append(...trace.map(([head, detail]) =>
+    h("div", { class: "step" }, h("small", {}, head), h("pre", {}, detail)))), { once: true });
+  return box;
+}
+
 function card(name, answer, question) {
   if (!answer) return h("div", { class: "answer" }, h("header", {}, h("b", {}, name)), "not asked");
-  const facts = (...parts) => h("div", { class: "facts" }, parts.filter(Boolean).join(" · "));
+  const facts = (...parts) => parts.every((part) => typeof part === "string")
+    ? h("div", { class: "facts" }, parts.filter(Boolean).join(" · ")) : h("div", { class: "facts" }, ...parts);
   const found = answer.passages.filter(([chunk]) => question.marks[chunk]).length;
   const held = question.evidence ? `, ${found ? "evidence among them" : "evidence missing"}` : "";
   const passages = h("details", {}, h("summary", {}, `${answer.passages.length} passage${answer.passages.length === 1 ? "" : "s"}${held}`));
@@ -105,9 +113,12 @@ function card(name, answer, question) {
     h("header", {}, h("b", {}, name), h("span", { class: "sign" }, SIGNS[answer.verdict])),
     h("p", { class: answer.text ? "said" : "said empty" }, answer.error || answer.text || "no text"),
     facts(answer.outcome === "answered" ? "" : answer.outcome, ...answer.scores),
-    facts(answer.seconds, answer.tokens),
+    ...answer.unsupported.map((said) => facts("not found in the passages: ", h("q", {}, said))),
+    ...answer.notes.map((note) => facts(note)),
+    facts(answer.seconds, answer.tokens, answer.confidence),
     answer.citations.length ? h("ul", { class: "cites" }, ...answer.citations.map(citation)) : "",
-    answer.passages.length ? passages : "");
+    answer.passages.length ? passages : "",
+    answer.trace.length ? steps(answer.trace) : "");
 }
 
 function row(question) {
