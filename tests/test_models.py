@@ -144,8 +144,23 @@ def test_the_real_generator_answers_streams_and_counts_alike() -> None:
     assert "".join(smol.stream(asked, max_tokens=16)) == first.text
     assert smol.generate(asked, max_tokens=16).text == first.text
     assert smol.generate(asked, max_tokens=2).finish == "length"
+    assert len(first.logprobs) >= 5 and all(-5 < logprob <= 0 for logprob in first.logprobs)
     with pytest.raises(ModelError, match="exceeds the available context size"):
         smol.generate([Message("user", "word " * 5000)])
+    form = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    held = smol.generate(asked, max_tokens=32, schema={**form, "additionalProperties": False})
+    assert list(json.loads(held.text)) == ["city"]
+
+
+def test_a_conversation_does_not_read_its_beginning_again_and_the_tokens_add_up() -> None:
+    smol = generator("smollm2-135m", reuse=True)
+    turns = [Message("system", "Answer in a few words. " * 10), Message("user", "Name the capital city of France.")]
+    first = smol.generate(turns, max_tokens=8)
+    turns += [Message("assistant", first.text), Message("user", "And of Spain?")]
+    second = smol.generate(turns, max_tokens=8)
+    assert first.usage.cached == 0
+    assert second.usage.cached > first.usage.fresh - 5
+    assert second.usage.fresh + second.usage.cached == smol.count(turns)
 
 
 def test_import_is_quick_and_pulls_in_nothing_heavy() -> None:

@@ -36,8 +36,10 @@ RETRIEVERS = ("bm25", "dense", "hybrid")
 class Project:
     """A folder with `bakeoff.toml`; everything is built when it is first asked for."""
 
-    def __init__(self, folder: str | Path = ".") -> None:
+    def __init__(self, folder: str | Path = ".", *, reuse: bool = False) -> None:
+        """`reuse`: for conversations; the part that prompts have in common is read once (`models.generator`)."""
         self.folder = Path(folder)
+        self._reuse = reuse
         self.config = config.read(self.folder)
         self._tuned: dict[str, Generator] = {}
         for name in self.config.systems:
@@ -337,7 +339,7 @@ class Project:
             ready = [
                 path for name in self.config.tune if (path := self._checkpoint_path(name) / "adapter.gguf").is_file()
             ]
-            self._tuned[""] = generator(self.config.base, adapters=[path.parent for path in ready])
+            self._tuned[""] = generator(self.config.base, adapters=[path.parent for path in ready], reuse=self._reuse)
         if tuned not in self._tuned:
             base = self._tuned[""]
             path = self._checkpoint_path(tuned)

@@ -9,10 +9,11 @@ from bakeoff import plugins
 from bakeoff.types import Embedder, Generator
 
 
-def generator(name: str | Path, *, adapters: Sequence[Path] = ()) -> Generator:
+def generator(name: str | Path, *, adapters: Sequence[Path] = (), reuse: bool = False) -> Generator:
     """A generator for weights, a checkpoint folder, or an endpoint `http://host/v1#model`.
 
-    `adapters`: checkpoint folders that are loaded beside the base, to be switched to later.
+    `adapters`: checkpoint folders that are loaded beside the base, to be switched to later. `reuse`: do not read again
+    what a prompt has in common with the one before, where llama.cpp runs the model; endpoints decide for themselves.
     """
     name = str(name)
     if name == "scripted":
@@ -23,7 +24,7 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = ()) -> Generator:
 
     weights = resolve(name)
     if weights.kind == "gguf":
-        return plugins.get("generators", "llamacpp")(weights, adapters=adapters)
+        return plugins.get("generators", "llamacpp")(weights, adapters=adapters, reuse=reuse)
     return plugins.get("generators", "transformers")(weights)
 
 

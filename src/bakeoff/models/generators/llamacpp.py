@@ -21,16 +21,19 @@ class Generator:
     """Greedy decoding: the same prompt gives the same text.
 
     The engine starts at the first use. `adapters` are all loaded beside one base and switched per request:
-    `tuned = base.using(checkpoint)`.
+    `tuned = base.using(checkpoint)`. `reuse` keeps what a prompt has in common with the one before - instructions,
+    shots, earlier turns - instead of reading it again. That changes the batch shapes and with them the last bits of
+    the logits: answers then depend on what was asked before, so a comparison, which must be repeatable, does without.
     """
 
-    def __init__(self, weights: files.Weights, *, adapters: Sequence[Path] = ()) -> None:
+    def __init__(self, weights: files.Weights, *, adapters: Sequence[Path] = (), reuse: bool = False) -> None:
         if weights.adapter is not None and weights.adapter not in adapters:
             adapters = [*adapters, weights.adapter]
         self.name = weights.name
         self.weights = weights
         self.template = files.template(weights)
         self.window = min(files.window(weights), LONGEST_WINDOW)
+        self._reuse = reuse
         self._shared = _Shared(weights.path, self.window, tuple(adapters))
 
     @property
@@ -80,9 +83,7 @@ class Generator:
             "max_tokens": max_tokens,
             "temperature": 0,
             "logprobs": 1,
-            # A warm prefix changes the batch shapes and with them the last bits of the logits: answers would
-            # depend on what was asked before, and a resumed comparison would differ from an unbroken one.
-            "cache_prompt": False,
+            "cache_prompt": self._reuse,
             "lora": [
                 {"id": number, "scale": 1.0 if adapter == self.weights.adapter else 0.0}
                 for number, adapter in enumerate(self._shared.adapters)
