@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -60,6 +60,9 @@ bench-answers: .venv/ready  ## What citations are worth, and when to refuse, on 
 
 bench-attack: .venv/ready  ## How often a document is obeyed, with and without marks around it: DATA=folder
 	$(BIN)/python benchmarks/attack.py --data $(DATA)
+
+bench-endtoend: .venv/ready .venv-peers/ready  ## Answers beside peers, same generator: DATA=folder
+	$(BIN)/python benchmarks/endtoend.py --data $(DATA)
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers
