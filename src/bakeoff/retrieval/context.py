@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from bakeoff.types import Citation, Hit
+from bakeoff.words import content_words
 
 MARK = re.compile(r"\s?\[(\d{1,3})\]")
 """A citation as models write it."""
@@ -95,34 +96,4 @@ def _held(hit: Hit) -> set[str]:
 
 
 def _words(text: str) -> set[str]:
-    return {word for word in re.findall(r"\w+", text.lower()) if word not in _STOP}
-
-
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "for",
-        "from",
-        "in",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "to",
-        "was",
-        "were",
-        "will",
-        "with",
-    ]
-)
+    return set(content_words(text))
