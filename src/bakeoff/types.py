@@ -62,6 +62,8 @@ class Hit:
 
     chunk: Chunk
     score: float
+    parts: tuple[float, ...] = ()
+    """What each retriever of a hybrid gave it, in their order and as standard scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,15 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedder that also shows the vectors of tokens."""
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[Vectors]:
+        """Unit vectors of each text's tokens, shape [tokens, dimension]."""
+        ...
+
+
 class Generator(Protocol):
     """A model back end; streaming yields the same text."""
 
@@ -356,6 +367,14 @@ class Retriever(Protocol):
 
     def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
         """At most `k` hits, best first."""
+        ...
+
+
+class Reranker(Protocol):
+    """Reads the passages once more."""
+
+    def rerank(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
+        """All of `hits`, best first; as they were, with a warning, where it stands aside."""
         ...
 
 

@@ -48,7 +48,7 @@ def trial(row: Mapping[str, Any]) -> Trial:
 
 def answer(row: Mapping[str, Any]) -> Answer:
     """The inverse of `dataclasses.asdict` for an answer."""
-    hits = tuple(Hit(Chunk(**hit["chunk"]), hit["score"]) for hit in row["hits"])
+    hits = tuple(Hit(Chunk(**hit["chunk"]), hit["score"], tuple(hit.get("parts", ()))) for hit in row["hits"])
     citations = tuple(Citation(**{**citation, "chunk": Chunk(**citation["chunk"])}) for citation in row["citations"])
     return Answer(**{**row, "hits": hits, "citations": citations, "usage": Usage(**row["usage"])})
 
