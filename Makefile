@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -52,7 +52,7 @@ bench-lifecycle: .venv/ready .venv-peers/ready  ## What old text is held after e
 bench-throughput: .venv/ready .venv-peers/ready  ## Ingest beside peers with the same embedding model: DATA=folder
 	$(BIN)/python benchmarks/throughput.py --data $(DATA)
 
-bench-retrieval: .venv/ready  ## How well passages are found, by retriever and embedder: DATA=folder
+bench-retrieval: .venv/ready .venv-peers/ready  ## How well passages are found, beside peers: DATA=folder
 	$(BIN)/python benchmarks/retrieval.py --data $(DATA)
 
 bench-answers: .venv/ready  ## What citations are worth, and when to refuse, on three collections: DATA=folder
@@ -63,6 +63,9 @@ bench-attack: .venv/ready  ## How often a document is obeyed, with and without m
 
 bench-endtoend: .venv/ready .venv-peers/ready  ## Answers beside peers, same generator: DATA=folder
 	$(BIN)/python benchmarks/endtoend.py --data $(DATA)
+
+bench-vectors: .venv/ready  ## int8 beside llama.cpp, titles embedded or not, dense retrieval alone: DATA=folder
+	$(BIN)/python benchmarks/vectors.py --data $(DATA)
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers

@@ -3,8 +3,8 @@
     make bench-endtoend DATA=path/to/data
 
 Each peer indexes and retrieves as its own documentation starts, and writes the prompt of its own default template; its
-passages are cut to the same budget of 1,024 tokens. All prompts are then answered by the same SmolLM2-135M. Dense search
-uses the same MiniLM weights everywhere; Haystack has no local embedder of its own, so it searches by words.
+passages are cut to the same budget of 1,024 tokens. All prompts are then answered by the same SmolLM2-135M. Dense
+search uses the same MiniLM weights everywhere; Haystack has no local embedder of its own, so it searches by words.
 Writes docs/results.md.
 """
 

@@ -45,7 +45,7 @@ def configuration() -> str:
     """Every key of bakeoff.toml, from the signatures that define them."""
     pages = ["# bakeoff.toml\n\nWritten by `make docs` from the code. An unknown key or a wrong type is an error.\n"]
     pages.append("| key | default |\n|---|---|\n| `base` | `'smollm2-135m'` |\n| `seed` | `7` |\n")
-    for section in (config.Corpus, config.Examples, config.Compare):
+    for section in (config.Corpus, config.Retrieval, config.Examples, config.Compare):
         pages.append(f"## [{section.__name__.lower()}]\n\n{_fields(section)}\n")
     for kind, system, extra in (
         ("prompt", Prompt, {"shots": 0, "tuned": ""}),

@@ -64,13 +64,13 @@ def test_features_come_from_hits_sentences_and_tokens() -> None:
     two = Hit(Chunk("b#0", "b", "Oil.", 0, 4), 0.01, {"bm25": 2.0, "dense": 0.5})
     answer = Answer("90 g. x", hits=(one, again, two), sentences=(Sentence(0, 5, (), 1.0), Sentence(6, 7, (), 0.5)))
     found = features("Which weight has the Titan?", answer, Generation("90 g", Usage(), "stop", (-0.1, -0.5)))
-    # Content words: which, weight, has, titan; the Titan alone stands in a passage.
+    # Content words: weight and titan; the Titan alone stands in a passage.
     assert found == {
-        "words": 1.5,
-        "words_margin": 1.0,
+        "words": 3.0,
+        "words_margin": 2.0,
         "meaning": 0.8,
         "meaning_margin": pytest.approx(0.3),
-        "coverage": 0.25,
+        "coverage": 0.5,
         "support": 0.5,
         "logprob": pytest.approx(-0.3),
         "worst_logprob": -0.5,

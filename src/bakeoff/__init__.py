@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bakeoff.examples import Examples, load_examples
     from bakeoff.models import embedder, generator
     from bakeoff.project import Project
-    from bakeoff.retrieval import BM25, Dense, Hybrid
+    from bakeoff.retrieval import BM25, Dense, Hybrid, Merged, Reranked
     from bakeoff.systems import RAG, Prompt
     from bakeoff.tuning import tune
     from bakeoff.types import Answer, Document, Evidence, Example, Hit, Message, Question
@@ -42,6 +42,8 @@ _HOME = {
     "BM25": "retrieval",
     "Dense": "retrieval",
     "Hybrid": "retrieval",
+    "Merged": "retrieval",
+    "Reranked": "retrieval",
     "RAG": "systems",
     "Prompt": "systems",
     "tune": "tuning",
@@ -68,11 +70,13 @@ __all__ = [
     "Examples",
     "Hit",
     "Hybrid",
+    "Merged",
     "Message",
     "Project",
     "Prompt",
     "Question",
     "Recommendation",
+    "Reranked",
     "compare",
     "embedder",
     "generator",

@@ -96,7 +96,7 @@ def forget(
 def search(
     query: str,
     k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
-    retriever: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "hybrid",
+    retriever: Annotated[str, typer.Option(help="bm25, dense, hybrid or reranked.")] = "hybrid",
     group: Annotated[list[str] | None, typer.Option(help="Search as a member of this group; can be repeated.")] = None,
     project: Folder = HERE,
     as_json: Json = False,
@@ -209,6 +209,16 @@ def tune(
 
 
 @app.command()
+def fit(project: Folder = HERE, as_json: Json = False) -> None:
+    """Fit the reranker on your questions with evidence; it is used where that gains on questions it has not seen."""
+    found = _project(project).fit()
+    if as_json:
+        _print_json(found)
+    else:
+        print(found)
+
+
+@app.command()
 def compare(
     systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
     run: Run = "latest",
@@ -234,7 +244,7 @@ def report(run: Run = "latest", project: Folder = HERE, as_json: Json = False) -
 @app.command("list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="systems, metrics, methods, stores, loaders, generators, models, runs.")
+        str, typer.Argument(help="systems, metrics, methods, retrievers, rerankers, stores, loaders, models, runs.")
     ] = "",
     project: Folder = HERE,
     as_json: Json = False,

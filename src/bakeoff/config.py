@@ -35,6 +35,18 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrieval:
+    """`[retrieval]`, for the retriever "reranked" """
+
+    reranker: str = "learned"
+    """`learned` needs `bakeoff fit` first."""
+    model: str = ""
+    """Folder of a cross-encoder's weights."""
+    depth: int = 50
+    """Hits that are reranked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """`[examples]`"""
 
@@ -63,6 +75,7 @@ class Config:
     base: str = "smollm2-135m"
     seed: int = 7
     corpus: Corpus = Corpus()
+    retrieval: Retrieval = Retrieval()
     examples: Examples = Examples()
     compare: Compare = Compare()
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Literal, overload
 
 from bakeoff.errors import MissingPackageError, UnknownNameError
-from bakeoff.types import Embedder, Generator, Metric, Store, Tune
+from bakeoff.types import Embedder, Generator, Metric, Reranker, Store, Tune
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ KINDS = {
     "methods": Kind(
         "bakeoff.tuning.methods", "tune", {"torch": "tune", "transformers": "tune", "peft": "tune", "sklearn": "tune"}
     ),
+    "rerankers": Kind("bakeoff.retrieval.rerankers", "Reranker", {"torch": "tune", "transformers": "tune"}),
     "metrics": Kind("bakeoff.evaluation.metrics", "score", {}),
 }
 
@@ -76,6 +77,8 @@ def get(kind: Literal["stores"], name: str) -> Callable[..., Store]: ...
 def get(kind: Literal["generators"], name: str) -> Callable[..., Generator]: ...
 @overload
 def get(kind: Literal["embedders"], name: str) -> Callable[..., Embedder]: ...
+@overload
+def get(kind: Literal["rerankers"], name: str) -> Callable[..., Reranker]: ...
 @overload
 def get(kind: Literal["methods"], name: str) -> Tune: ...
 @overload

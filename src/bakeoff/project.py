@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bakeoff import config
+from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
-from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Index, Retriever, System
+from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Index, Reranker, Retriever, System
 
 if TYPE_CHECKING:
     from threading import Event
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.examples import Split
+    from bakeoff.retrieval.fitting import Fit
     from bakeoff.tuning.check import Problem
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
 
 SYSTEM_TYPES = ("classifier", "prompt", "rag")
-RETRIEVERS = ("bm25", "dense", "hybrid")
+RETRIEVERS = ("bm25", "dense", "hybrid", "reranked")
 
 
 class Project:
@@ -93,15 +95,20 @@ class Project:
         return RAG(generator, retriever, name=name, fallback=instead, decider=decider, schema=form, **options)
 
     def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
-        """A retriever over this project's corpus - bm25, dense or hybrid - or over what `groups` may read of it."""
-        from bakeoff.retrieval import BM25, Dense, Hybrid
+        """A retriever over this project's corpus, one of `RETRIEVERS`, or over what `groups` may read of it."""
+        from bakeoff.retrieval import BM25, Dense, Hybrid, Reranked
 
         if name not in RETRIEVERS:
             raise UnknownNameError("retriever", name, RETRIEVERS)
         index: Index = self.corpus if groups is None else self.corpus.readable_by(groups)
-        bm25, dense = BM25(index), Dense(index)
-        found: dict[str, Retriever] = {"bm25": bm25, "dense": dense, "hybrid": Hybrid(bm25, dense)}
-        return found[name]
+        if name == "bm25":
+            return BM25(index)
+        if name == "dense":
+            return Dense(index)
+        hybrid = Hybrid(BM25(index), Dense(index))
+        return (
+            hybrid if name == "hybrid" else Reranked(hybrid, self._reranker(index), depth=self.config.retrieval.depth)
+        )
 
     # ------------------------------------------------------------ verbs
 
@@ -193,6 +200,19 @@ class Project:
         test = list(self.split.test)[: limit or None]
         found = attack(system, test, progress)
         save(found, self.folder / "runs" / run, self._settings(name))
+        return found
+
+    def fit(self) -> Fit:
+        """Fit the reranker `learned` on the questions that are not for testing, and write `reranker.json`.
+
+        Raises `DataError` where too few have evidence that is found.
+        """
+        from bakeoff.retrieval.fitting import fit, judge
+
+        self._require_index()
+        examples = [*self.split.train, *self.split.valid]
+        found = fit(judge(self.retriever("hybrid"), examples, self.config.retrieval.depth))
+        found.save(self._fit_path)
         return found
 
     def compare(
@@ -321,6 +341,19 @@ class Project:
             raise ConfigError(f"{where}: {path} is not a JSON schema, which is an object")
         return found
 
+    @property
+    def _fit_path(self) -> Path:
+        return self.folder / "reranker.json"
+
+    def _reranker(self, index: Index) -> Reranker:
+        options = self.config.retrieval
+        model = str(self.folder / options.model) if options.model else ""
+        if options.reranker == "learned" and not model:
+            if not self._fit_path.is_file():
+                raise ConfigError("the reranker is not fitted yet; run `bakeoff fit`, or use the retriever hybrid")
+            model = str(self._fit_path)
+        return plugins.get("rerankers", options.reranker)(index, model=model)
+
     def _require_index(self) -> None:
         if not self.corpus.store.sources():
             raise ConfigError("the index is empty; run `bakeoff ingest` first")
@@ -370,6 +403,9 @@ class Project:
         path = self._decider_path(name)
         if options.get("mode", "always") != "always" and path.is_file():
             settings["decider"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            if options.get("retriever") == "reranked":
+                fit = self._fit_path.read_text() if self._fit_path.is_file() else ""
+                settings["reranker"] = {**asdict(self.config.retrieval), "fit": fit}
         return settings
 
     def _options(self, table: str, name: str) -> dict[str, Any]:

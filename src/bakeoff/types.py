@@ -66,7 +66,7 @@ class Hit:
     chunk: Chunk
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Retriever -> what it gave this chunk, where it found it: `bm25`, `dense`."""
+    """`bm25` and `dense` -> what that retriever gave; of a hybrid, the score of its last hit where it missed this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +295,15 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An embedder that also shows the vectors of tokens."""
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[Vectors]:
+        """Unit vectors of each text's tokens, shape [tokens, dimension]."""
+        ...
+
+
 class Generator(Protocol):
     """A model back end; streaming yields and returns the same."""
 
@@ -415,6 +424,14 @@ class Retriever(Protocol):
 
     def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
         """At most `k` hits, best first."""
+        ...
+
+
+class Reranker(Protocol):
+    """Reads the passages once more."""
+
+    def rerank(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
+        """All of `hits`, best first; as they were, with a warning, where it stands aside."""
         ...
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.types import Chunk, Citation, Hit, Sentence
+from bakeoff.words import content_words, stem
 
 MARK = re.compile(r"\s?\[(\d{1,3})\]")
 """A citation as models write it."""
@@ -19,9 +20,6 @@ SUPPORTED = 0.6
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…][\"'”’)]*(?:\s?\[\d{1,3}\])*(?=\s|$)|(?=\n)|$)", re.DOTALL)
 _BARE = frozenset(["yes", "no", "true", "false", "correct", "maybe"])
 """Answers that say nothing without their question."""
-_STOP = frozenset(
-    re.findall(r"\w+", "a an and are as at be by for from in is it its of on or that the to was were will with")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +116,5 @@ def held(hit: Hit) -> set[str]:
 
 
 def words(text: str) -> set[str]:
-    """Content words in lower case; a plural is its singular."""
-    return {_singular(word) for word in re.findall(r"\w+", text.lower()) if word not in _STOP}
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    """Content words, forms of one word as one."""
+    return set(map(stem, content_words(text)))

@@ -6,7 +6,6 @@ WAL with synchronous=FULL: readers never wait, and what was committed survives a
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,8 @@ import numpy as np
 
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.types import Chunk, Document, Filter, Hit, Vectors
+from bakeoff.words import content_words
+from bakeoff.words import words as every_word
 
 BUSY_SECONDS = 30
 """How long a second writer waits for the first."""
@@ -70,57 +71,6 @@ FILTERS = {
     "groups": "(d.groups = '[]' OR EXISTS"
     " (SELECT 1 FROM json_each(d.groups) g JOIN json_each(?) mine ON g.value = mine.value))",
 }
-
-STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "can",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "has",
-        "have",
-        "how",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "many",
-        "much",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "their",
-        "there",
-        "this",
-        "to",
-        "was",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-        "you",
-        "your",
-    ]
-)
-"""Left out of queries while other words remain: they match everywhere and only cost time."""
 
 
 class Store:
@@ -220,8 +170,7 @@ class Store:
     # ------------------------------------------------------------ search
 
     def search_text(self, query: str, k: int, filter: Filter | None = None) -> list[Hit]:
-        words = re.findall(r"\w+", query.lower())
-        words = [word for word in words if word not in STOP] or words
+        words = content_words(query) or every_word(query)
         if not words:
             return []
         # Quoted, a word is never an operator.

@@ -40,7 +40,16 @@ class Embedder:
         vectors = list(self._cores.map(self._embed, texts))
         return np.stack(vectors) if vectors else np.zeros((0, self.dimension), dtype=np.float32)
 
+    def embed_tokens(self, texts: Sequence[str]) -> list[Vectors]:
+        """Unit vectors of each text's tokens, the two that mark its ends left out; shape [tokens, dimension]."""
+        states = [tokens[1:-1] for tokens in self._cores.map(self._states, texts)]
+        return [tokens / np.linalg.norm(tokens, axis=1, keepdims=True) for tokens in states]
+
     def _embed(self, text: str) -> Vectors:
+        mean = self._states(text).mean(axis=0)
+        return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+
+    def _states(self, text: str) -> Vectors:
         ids = self._tokenizer.ids(text)
         if len(ids) > self.window:
             raise ModelError(
@@ -48,5 +57,4 @@ class Embedder:
                 "choose a smaller chunk size"
             )
         inputs = {"ids": np.array([ids]), "mask": np.ones((1, len(ids)), np.int32)}
-        mean = self._session.run(None, inputs)[0][0].mean(axis=0)
-        return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+        return np.asarray(self._session.run(None, inputs)[0][0], dtype=np.float32)
