@@ -39,7 +39,7 @@ is a line `column: value` for each value; NULL is left out, and of bytes that ar
 
 | option of a database | what it says |
 |---|---|
-| `table=orders` | One table or view, on a server also `sales.orders`; by default all tables. |
+| `table=orders` | One table or view, on a server also `sales.orders`; by default all tables, no views. |
 | `query=tickets.sql` | A file with one SELECT, whose rows become documents. |
 | `key=id`, `key=order,line` | The columns that tell rows apart: a query needs them, a table has its primary key. |
 | `updated=changed_at` | A column that changes whenever its row does, such as a time or a version: rows in which it \

@@ -185,6 +185,16 @@ def test_the_two_types_of_a_key_that_look_alike_are_refused(tmp_path: Path) -> N
         corpus(tmp_path).sync(shop.source())
 
 
+def test_a_full_text_index_in_a_file_is_no_table_but_can_be_named(tmp_path: Path) -> None:
+    shop = Shop("sqlite", f"sqlite:///{tmp_path / 'x.db'}")
+    shop.run("CREATE TABLE a (id INTEGER PRIMARY KEY)", "INSERT INTO a VALUES (1)")
+    shop.run("CREATE VIRTUAL TABLE words USING fts5 (body)", "INSERT INTO words VALUES ('oil lamps')")
+    this = corpus(tmp_path)
+    assert this.sync(shop.source()).added == ("shop/a/1",)
+    this.sync(shop.source("table=words"))
+    assert list(texts(this).values()) == ["words\nbody: oil lamps"]
+
+
 # ---------------------------------------------------------------- queries
 
 

@@ -41,7 +41,7 @@ class SQLite:
         self._deadline = 0.0
         connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), 100_000)
         # From here on, whatever is asked can only read.
-        connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY)
+        connection.set_authorizer(_allowed)
 
     def quoted(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'
@@ -52,7 +52,7 @@ class SQLite:
     def relations(self, only: str) -> list[Relation]:
         if only and only not in self._found:
             raise DataError(f"{self._path} has no table {only!r}; it has {', '.join(self._found) or 'none'}")
-        wanted = [only] if only else [name for name, (kind, _) in self._found.items() if kind != "view"]
+        wanted = [only] if only else [name for name, (kind, _) in self._found.items() if kind == "table"]
         return [Relation(name, self.quoted(name), self._found[name][1]) for name in wanted]
 
     def select(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], Iterator[Sequence[Any]]]:
@@ -76,3 +76,9 @@ class SQLite:
             columns = self._connection.execute(f"PRAGMA table_info({self.quoted(table)})").fetchall()
             found[table] = kind, tuple(name for place, name in sorted((row[5], row[1]) for row in columns) if place)
         return found
+
+
+def _allowed(action: int, name: str | None, *_: str | None) -> int:
+    # Full-text tables ask whether they have changed.
+    reads = action in _READS or (action, name) == (sqlite3.SQLITE_PRAGMA, "data_version")
+    return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY
