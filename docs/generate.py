@@ -18,6 +18,44 @@ from bakeoff.doctor import catalogue
 from bakeoff.systems import RAG, Prompt
 
 HERE = Path(__file__).parent
+SOURCES = """\
+### Sources
+
+A source is a file, a folder, a database or a page; paths are relative to the project. `name=` in front says what it is
+called, and so how the ids of its documents begin. `${NAME}` comes from the environment: no password need stand here.
+
+```toml
+[corpus]
+sources = [
+    "documents",
+    "sqlite:///shop.db",
+    "stock=postgresql://reader:${SHOP_PASSWORD}@db.example/shop?table=stock",
+    "tickets=mysql://reader:${SHOP_PASSWORD}@db.example/shop?query=tickets.sql&key=id&updated=changed_at",
+]
+```
+
+Each row of a database is a document `source/table/key`, or `source/tickets/key` for the query `tickets.sql`. Its text
+is a line `column: value` for each value; NULL is left out, and of bytes that are no text only their number is shown.
+
+| option of a database | what it says |
+|---|---|
+| `table=orders` | One table or view, on a server also `sales.orders`; by default all tables, no views. |
+| `query=tickets.sql` | A file with one SELECT, whose rows become documents. |
+| `key=id`, `key=order,line` | The columns that tell rows apart: a query needs them, a table has its primary key. |
+| `updated=changed_at` | A column that changes whenever its row does, such as a time or a version: rows in which it \
+is as it was are not read again. |
+
+Rows of a table or view with neither a primary key nor `key=` are called by their content, so a row that changes becomes
+another document. Two rows with one key are an error. Where `updated` is NULL, the row is read and compared. What
+changes without it - in another table of a join, or twice in a second of a clock of whole seconds - is not seen; without
+this option, everything is.
+
+Databases are only read. The database itself enforces it: a SQLite file is opened read-only and allows nothing but
+SELECT, servers run one statement at a time in a read-only transaction; a role that may only SELECT is better still. A
+statement has 60 seconds to give its next rows (on MySQL and MariaDB: all of them), and a table or query may have
+1,000,000. All are read before the first is indexed, so a fault changes nothing. Passwords are neither stored in the
+index nor shown.
+"""
 
 
 def cli() -> str:
@@ -47,6 +85,7 @@ def configuration() -> str:
     pages.append("| key | default |\n|---|---|\n| `base` | `'smollm2-135m'` |\n| `seed` | `7` |\n")
     for section in (config.Corpus, config.Retrieval, config.Examples, config.Compare):
         pages.append(f"## [{section.__name__.lower()}]\n\n{_fields(section)}\n")
+        pages += [SOURCES] if section is config.Corpus else []
     for kind, system, extra in (
         ("prompt", Prompt, {"shots": 0, "tuned": ""}),
         ("rag", RAG, {"retriever": "hybrid", "fallback": "", "tuned": ""}),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +45,31 @@ def postgresql() -> Iterator[str]:
 
         with get_server(folder) as server:
             yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """URL of a real server, started for these tests, where it is installed; it takes any password."""
+    program = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("there is no mariadbd; on Debian: apt-get install mariadb-server-core")
+    pymysql = pytest.importorskip("pymysql")
+    with tempfile.TemporaryDirectory(prefix="mariadb") as folder, closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        command = [program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}"]
+        subprocess.run([*command, "--bootstrap"], input=b"", check=True, capture_output=True)
+        command += [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket", "--skip-grant-tables"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            with suppress(pymysql.err.OperationalError):
+                pymysql.connect(host="127.0.0.1", port=port, user="ada").close()
+                break
+            time.sleep(0.1)
+        yield f"mariadb://ada@127.0.0.1:{port}/"
+        server.terminate()
+        server.wait()
 
 
 @pytest.fixture

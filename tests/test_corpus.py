@@ -7,11 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -330,79 +328,6 @@ def test_a_quote_is_located_whatever_its_white_space(tmp_path: Path) -> None:
     found = this.locate(Evidence("a.md", -1, -1, "two three"))
     assert found is not None and (found.document_id, found.start, found.end) == ("docs/a.md", 8, 19)
     assert this.locate(Evidence("a.md", -1, -1, "two four")) is None
-
-
-def test_rows_of_a_database_are_documents_and_are_never_written(tmp_path: Path) -> None:
-    path = tmp_path / "shop.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT, note TEXT)")
-        connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", [(7, "lamp", None), (9, "oil", "late")])
-    before = path.read_bytes()
-    this = corpus(tmp_path)
-    assert this.sync(f"sqlite:///{path}").added == ("shop.db/orders/7", "shop.db/orders/9")
-    document = this.store.document("shop.db/orders/9")
-    assert document is not None and document.text == "orders\nid: 9\nitem: oil\nnote: late"
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE orders SET item = 'wick' WHERE id = 7")
-        connection.execute("DELETE FROM orders WHERE id = 9")
-    changes = this.sync(f"sqlite:///{path}")
-    assert (changes.updated, changes.removed) == (("shop.db/orders/7",), ("shop.db/orders/9",))
-    assert before != path.read_bytes()
-    with pytest.raises(DataError, match="has no table 'x'; it has orders"):
-        this.sync(f"sqlite:///{path}?table=x")
-    (tmp_path / "no.db").write_text("not a database at all, really not one")
-    with pytest.raises(DataError, match="cannot be read as a SQLite database"):
-        this.sync(f"sqlite:///{tmp_path / 'no.db'}")
-
-
-@pytest.fixture
-def server(postgresql: str) -> Iterator[str]:
-    """URL of a database of its own, with some orders in it."""
-    with psycopg.connect(postgresql, autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS shop")
-        connection.execute("CREATE DATABASE shop")
-    parts = urlsplit(postgresql)
-    url = urlunsplit(parts._replace(path="/shop"))
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE orders (id int PRIMARY KEY, item text, note text)")
-        connection.execute("CREATE VIEW late AS SELECT * FROM orders WHERE note = 'late'")
-        connection.execute("INSERT INTO orders VALUES (7, 'lamp', NULL), (9, 'oil', 'late')")
-    yield url
-
-
-def test_rows_of_a_server_are_documents_and_its_password_is_not_kept(tmp_path: Path, server: str) -> None:
-    this = corpus(tmp_path)
-    changes = this.sync(server)
-    assert changes.added == ("shop/orders/7", "shop/orders/9")
-    document = this.store.document("shop/orders/9")
-    assert document is not None and document.text == "orders\nid: 9\nitem: oil\nnote: late"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("UPDATE orders SET item = 'wick' WHERE id = 7")
-        connection.execute("DELETE FROM orders WHERE id = 9")
-    changes = this.sync(server)
-    assert (changes.updated, changes.removed) == (("shop/orders/7",), ("shop/orders/9",))
-    one = f"{server}{'&' if '?' in server else '?'}table="
-    assert this.sync(f"view={one}late").added == ()
-    with pytest.raises(DataError, match="has no table 'x'; it has late, orders"):
-        this.sync(f"y={one}x")
-    secret = urlsplit(server)
-    netloc = f"ada:geheim@{secret.hostname or '127.0.0.1'}:1"
-    with pytest.raises(DataError, match="cannot be read") as caught:
-        this.sync(f"z={urlunsplit(secret._replace(netloc=netloc))}")
-    assert "geheim" not in str(caught.value)
-    files = b"".join(path.read_bytes() for path in (tmp_path / "index").iterdir())
-    assert b"geheim" not in files
-
-
-def test_a_server_is_only_read(server: str) -> None:
-    import sqlalchemy
-
-    from bakeoff.corpus import databases
-
-    for statement in ("DELETE FROM orders", "CREATE TABLE x (y int)"):
-        with pytest.raises(DataError, match="read-only transaction"), databases.read_only(server) as connection:
-            connection.execute(sqlalchemy.text(statement))
-    assert len(list(databases.rows(server, "orders"))) == 2
 
 
 class Crash(Exception):

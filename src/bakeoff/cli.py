@@ -54,7 +54,7 @@ def init(
 @app.command()
 def ingest(
     sources: Annotated[
-        list[str] | None, typer.Argument(help="Folders, files, sqlite:///file.db, or name=path.")
+        list[str] | None, typer.Argument(help="Folders, files, databases, pages; name=source gives it a name.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and ingest again whenever a file changes.")] = False,

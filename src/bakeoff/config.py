@@ -21,7 +21,7 @@ class Corpus:
 
     sources: tuple[str, ...] = ()
     """Folders, files and `sqlite:///file.db`, relative to the project; `postgresql://` and `mysql://` databases; pages,
-    sitemaps and feeds of `hosts`."""
+    sitemaps and feeds of `hosts`. `${NAME}` comes from the environment."""
     embedder: str = "minilm"
     store: str = "sqlite"
     """Or a server: "postgresql://user@host/database?schema=name"."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from dataclasses import asdict
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from bakeoff.corpus import Corpus
+    from bakeoff.corpus.addresses import Source
     from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
@@ -126,10 +126,7 @@ class Project:
             from watchfiles import watch
         except ModuleNotFoundError as error:
             raise MissingPackageError("watching files", "watchfiles", "watch") from error
-        from bakeoff.corpus.sources import parse
-
-        found = map(parse, self._sources(sources))
-        paths = [source.address for source in found if source.kind in ("files", "sqlite")]
+        paths = [source.address for source in self._sources(sources) if source.kind in ("files", "sqlite")]
         if not paths:
             raise ConfigError("no files among the sources to watch; name a folder, or run `bakeoff ingest` again")
         yield self.ingest(*sources)
@@ -435,17 +432,11 @@ class Project:
     def _checkpoint_path(self, name: str) -> Path:
         return self.folder / "checkpoints" / name
 
-    def _sources(self, named: Sequence[str]) -> list[str]:
-        found = [self._source(source) for source in named or self.config.corpus.sources]
+    def _sources(self, named: Sequence[str]) -> list[Source]:
+        """Paths in them are relative to the project's folder."""
+        from bakeoff.corpus.addresses import parse
+
+        found = [parse(source, self.folder) for source in named or self.config.corpus.sources]
         if not found:
             raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
         return found
-
-    def _source(self, source: str) -> str:
-        """Sources are written relative to the project's folder."""
-        if (self.folder / source).exists():
-            return str(self.folder / source)
-        found = re.fullmatch(r"([^/\\?:=]*=)?(sqlite:///)?(.*)", source, re.DOTALL)
-        assert found
-        name, prefix, path = found.groups("")
-        return source if "://" in path else f"{name}{prefix}{self.folder / path}"

@@ -1,13 +1,13 @@
-"""Rows of a PostgreSQL, MySQL or MariaDB server as documents, read-only, through SQLAlchemy."""
+"""A PostgreSQL, MySQL or MariaDB server, read-only, through SQLAlchemy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
-from bakeoff.corpus.loaders import Loaded
-from bakeoff.corpus.tables import ROWS, SECONDS, as_document
+from bakeoff.corpus import rows
+from bakeoff.corpus.rows import Relation
 from bakeoff.errors import DataError, MissingPackageError
 
 try:
@@ -17,58 +17,102 @@ except ModuleNotFoundError as error:
     raise MissingPackageError("reading database servers", "sqlalchemy", "databases") from error
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
-READ_ONLY = {
-    "postgresql": ["SET TRANSACTION READ ONLY", f"SET LOCAL statement_timeout = {int(SECONDS * 1000)}"],
-    "mysql": ["SET SESSION TRANSACTION READ ONLY", f"SET SESSION max_execution_time = {int(SECONDS * 1000)}"],
-    "mariadb": ["SET SESSION TRANSACTION READ ONLY", f"SET SESSION max_statement_time = {int(SECONDS)}"],
+SAID_FIRST = {
+    "postgresql": (
+        "SET TRANSACTION READ ONLY",
+        "SET LOCAL statement_timeout = {milliseconds}",
+        "SET LOCAL TIME ZONE 'UTC'",
+        "SET LOCAL datestyle = 'ISO, YMD'",
+    ),
+    "mysql": (
+        "SET SESSION TRANSACTION READ ONLY",
+        "SET SESSION max_execution_time = {milliseconds}",
+        "SET SESSION time_zone = '+00:00'",
+    ),
+    "mariadb": (
+        "SET SESSION TRANSACTION READ ONLY",
+        "SET SESSION max_statement_time = {seconds}",
+        "SET SESSION time_zone = '+00:00'",
+    ),
 }
-
-
-def rows(address: str, only: str = "") -> Iterator[tuple[str, Loaded]]:
-    """(`table/primary key`, text as `column: value` lines) of every row, in the order of the key.
-
-    `only`: a table or view, as in `orders` or `sales.orders`. Raises `DataError` for a server that cannot be asked,
-    a table that is not there or has no primary key, and past the limits.
-    """
-    with read_only(address) as connection:
-        for table in _tables(connection, only, sqlalchemy.make_url(address).render_as_string(hide_password=True)):
-            yield from _rows(connection, table)
+"""Nothing is written, nothing takes long, and a moment looks the same whoever reads it."""
+TIMES = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
+"""Types of PostgreSQL that are taken as it prints them, for Python has no `infinity` and no year 10000."""
 
 
 @contextmanager
-def read_only(address: str) -> Iterator[Any]:
-    """A connection that cannot write and whose statements have a time limit; errors become `DataError`."""
+def opened(address: str, label: str, hint: str = "") -> Iterator[Server]:
+    """A connection that cannot write and whose statements have a time limit.
+
+    Errors become `DataError`, with the `label` in place of the address, and for those of a statement the `hint`.
+    """
     url = sqlalchemy.make_url(address)
     engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]))
     try:
         with engine.connect() as connection:
-            for statement in READ_ONLY[url.drivername]:
-                connection.execute(sqlalchemy.text(statement))
-            yield connection
+            product = "mariadb" if getattr(connection.dialect, "is_mariadb", False) else url.drivername
+            for statement in SAID_FIRST[product]:
+                limit = {"seconds": rows.SECONDS, "milliseconds": int(rows.SECONDS * 1000)}
+                connection.exec_driver_sql(statement.format(**limit))
+            if product == "postgresql":
+                _take_times_as_text(connection)
+            with closing(Server(label, connection)) as server:
+                yield server
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
-        raise DataError(f"{url.render_as_string(hide_password=True)} cannot be read: {reason}") from error
+        raise DataError(f"{label} cannot be read: {reason}{hint if getattr(error, 'statement', '') else ''}") from error
     finally:
         engine.dispose()
 
 
-def _tables(connection: Any, only: str, shown: str) -> list[Any]:
-    inspector = sqlalchemy.inspect(connection)
-    schema, _, name = only.rpartition(".")
-    known = sorted([*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)])
-    if name and name not in known:
-        raise DataError(f"{shown} has no table {only!r}; it has {', '.join(known) or 'none'}")
-    wanted = [name] if name else inspector.get_table_names()
-    metadata = sqlalchemy.MetaData()
-    return [sqlalchemy.Table(one, metadata, schema=schema or None, autoload_with=connection) for one in sorted(wanted)]
+class Server:
+    """The `Database` of a connection."""
+
+    mark = "%s"
+
+    def __init__(self, label: str, connection: sqlalchemy.Connection) -> None:
+        self._label = label
+        self.connection = connection
+        self._result: sqlalchemy.CursorResult[Any] | None = None
+
+    def quoted(self, name: str) -> str:
+        return self.connection.dialect.identifier_preparer.quote_identifier(name)
+
+    def nested(self, query: str) -> str:
+        return f"({query.replace('%', '%%')}\n) AS found"
+
+    def relations(self, only: str) -> list[Relation]:
+        inspector = sqlalchemy.inspect(self.connection)
+        schema, _, name = only.rpartition(".")
+        tables, views = inspector.get_table_names(schema or None), inspector.get_view_names(schema or None)
+        if self.connection.dialect.name == "postgresql":
+            views = views + inspector.get_materialized_view_names(schema or None)
+        if name and name not in tables + views:
+            known = ", ".join(sorted(tables + views)) or "none"
+            raise DataError(f"{self._label} has no table {only!r}; it has {known}")
+        found = []
+        for table in [name] if name else sorted(tables):
+            key = inspector.get_pk_constraint(table, schema or None)["constrained_columns"] if table in tables else ()
+            sql = ".".join(self.quoted(part) for part in (schema, table) if part)
+            found.append(Relation(table, sql, tuple(key)))
+        return found
+
+    def select(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        # Rows come as they are taken; neither PostgreSQL's cursors nor PyMySQL take two statements at once.
+        self.close()
+        options = {"stream_results": True, "yield_per": 1000}
+        self._result = self.connection.exec_driver_sql(sql, tuple(parameters), execution_options=options)
+        return list(self._result.keys()), iter(self._result)
+
+    def close(self) -> None:
+        """Ends the statement whose rows were taken last."""
+        if self._result is not None:
+            self._result.close()
 
 
-def _rows(connection: Any, table: Any) -> Iterator[tuple[str, Loaded]]:
-    key = list(table.primary_key.columns) or list(table.columns)[:1]
-    query = sqlalchemy.select(table).order_by(*key)
-    result = connection.execution_options(stream_results=True, yield_per=1000).execute(query)
-    for number, row in enumerate(result.mappings(), start=1):
-        if number > ROWS:
-            raise DataError(f"table {table.name!r} has more than {ROWS:,} rows; make a view of those you need")
-        identity = "/".join(str(row[column]) for column in key)
-        yield f"{table.name}/{identity}", as_document(table.name, dict(row))
+def _take_times_as_text(connection: sqlalchemy.Connection) -> None:
+    from psycopg.types.string import TextLoader
+
+    raw: Any = connection.connection.driver_connection
+    for name in TIMES:
+        raw.adapters.register_loader(name, TextLoader)

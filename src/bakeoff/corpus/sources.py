@@ -6,47 +6,27 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bakeoff import plugins
 from bakeoff.corpus import tables
+from bakeoff.corpus.addresses import Source
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import Parser
+from bakeoff.corpus.rows import Current, Database, Row, read, spooled
 from bakeoff.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
     from bakeoff.corpus.web import Fetcher, Page
 
-SERVERS = ("postgresql", "mysql", "mariadb")
-"""Databases that are read through SQLAlchemy."""
-
 
 class Unreachable(DataError):
     """The document may still be there: what is held of it stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One of the things that `Corpus.sync` is given."""
-
-    name: str
-    kind: Literal["files", "sqlite", "server", "web"]
-    address: str
-    """An absolute path, or a URL; may hold a password."""
-    table: str = ""
-    """Of a database; empty means all."""
-
-    @property
-    def label(self) -> str:
-        """The address as it may be stored and shown."""
-        if self.kind in ("files", "sqlite"):
-            return self.address
-        parts = urlsplit(self.address)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +42,17 @@ class Item:
     """Why it cannot be read, where that is known before it is tried."""
 
 
-def parse(text: str) -> Source:
-    """Understand a source as it is written: a path, `sqlite:///file.db`, a URL, or `name=` and any of these.
-
-    Raises `DataError` for a path where nothing is.
-    """
-    name, equals, rest = text.partition("=")
-    if not equals or any(mark in name for mark in "/\\?:") or Path(text).exists():
-        name, rest = "", text
-    scheme = rest.partition("://")[0] if "://" in rest else ""
-    if scheme in ("http", "https"):
-        return Source(name or urlsplit(rest).netloc, "web", rest)
-    if scheme in SERVERS:
-        parts = urlsplit(rest)
-        options = dict(parse_qsl(parts.query))
-        table = options.pop("table", "")
-        address = urlunsplit(parts._replace(query=urlencode(options)))
-        return Source(name or parts.path.strip("/"), "server", address, table)
-    kind: Literal["files", "sqlite"] = "sqlite" if scheme == "sqlite" else "files"
-    path, _, table = rest.removeprefix("sqlite:///").partition("?table=") if scheme else (rest, "", "")
-    if not Path(path).exists():
-        raise DataError(f"there is no source {path}; check the name, or remove it from the sources")
-    return Source(name or Path(path).resolve().name, kind, str(Path(path).resolve()), table)
-
-
-def items(source: Source, hosts: Sequence[str] = ()) -> tuple[int, Iterator[Item]]:
+def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, Iterator[Item]]:
     """How many (0: not known before the end), and each of them; in a fixed order, read as it is asked for.
 
-    `hosts`: from which pages may be fetched.
+    `hosts`: from which pages may be fetched. `current`: called with an id and a digest, whether that item will not be
+    loaded, so that it need not be kept or even fetched.
     """
-    if source.kind == "sqlite":
-        return 0, _rows(source, tables.rows(Path(source.address), source.table))
-    if source.kind == "server":
-        from bakeoff.corpus import databases
-
-        return 0, _rows(source, databases.rows(source.address, source.table))
+    if source.kind in ("sqlite", "server"):
+        with _database(source) as database:
+            choice, prefix = source.choice, f"{source.name}/"
+            total, found = spooled(read(database, choice, lambda id, digest: current(prefix + id, digest)))
+        return total, (_row(prefix, row) for row in found)
     if source.kind == "web":
         from bakeoff.corpus.web import Fetcher
 
@@ -176,10 +132,21 @@ def loaders() -> dict[str, Loader]:
 # ---------------------------------------------------------------- databases and the web
 
 
-def _rows(source: Source, rows: Iterator[tuple[str, Loaded]]) -> Iterator[Item]:
-    for key, loaded in rows:
-        digest = hashlib.sha256(loaded.text.encode()).hexdigest()
-        yield Item(f"{source.name}/{key}", digest, partial(_loaded, loaded))
+def _database(source: Source) -> AbstractContextManager[Database]:
+    query = source.choice.query
+    hint = f"; {query.name} must be one SELECT that only reads" if query else ""
+    if source.kind == "sqlite":
+        return tables.opened(Path(source.address), hint)
+    from bakeoff.corpus import databases
+
+    return databases.opened(source.address, source.label, hint)
+
+
+def _row(prefix: str, row: Row) -> Item:
+    id = prefix + row.id
+    if row.problem:
+        return Item(id, row.digest, partial(_raise, DataError(row.problem)), row.problem)
+    return Item(id, row.digest, partial(_loaded, Loaded(row.text or "", row.title)))
 
 
 def _loaded(loaded: Loaded, parser: Parser) -> Loaded:

@@ -16,8 +16,9 @@ import numpy as np
 from bakeoff import plugins
 from bakeoff.corpus import chunking
 from bakeoff.corpus.access import Guarded, Readable
+from bakeoff.corpus.addresses import Source, filled, parse
 from bakeoff.corpus.parsing import Parser
-from bakeoff.corpus.sources import Item, Source, Unreachable, items, parse
+from bakeoff.corpus.sources import Item, Unreachable, items
 from bakeoff.errors import DataError, StoreError, UnknownNameError
 from bakeoff.types import Changes, Chunk, Document, Embedder, Evidence, Store
 
@@ -54,6 +55,7 @@ class Corpus:
             Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the folder {path}: {error.strerror}; choose another") from error
+        store = filled(store)
         name, url, _ = store.partition("://")
         self.store: Store = plugins.get("stores", name)(store if url else Path(path) / "corpus.db")
 
@@ -68,7 +70,7 @@ class Corpus:
 
     def sync(
         self,
-        *sources: str | Path,
+        *sources: str | Path | Source,
         access: Mapping[str, Sequence[str]] | None = None,
         hosts: Sequence[str] = (),
         dry_run: bool = False,
@@ -76,16 +78,18 @@ class Corpus:
     ) -> Changes:
         """Make the index equal to each of `sources`; documents of sources that are not named stay.
 
-        A source is a folder, a file, `sqlite:///file.db`, `postgresql://user@host/database` (or `mysql://`; both with
-        `?table=name` for one table), a URL of one of the `hosts` - a page, a sitemap or a feed - or any of these with a
-        name in front: `hr=path`. Each document is one transaction, so an interrupted sync is finished by the next one.
+        A source is a folder, a file, `sqlite:///file.db`, `postgresql://user@host/database` (or `mysql://`), a URL of
+        one of the `hosts` - a page, a sitemap or a feed - or any of these with a name in front: `hr=path`. `${NAME}`
+        is taken from the environment. Of a database, `?table=name` is one table, and `?query=file.sql&key=column` what
+        a SELECT finds; with `&updated=column`, only rows are read in which that column has changed.
+        Each document is one transaction, so an interrupted sync is finished by the next one.
         A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
         With another embedder than before, a new index is built beside the old one, which is searched until the new one
         is whole; all sources must be named and reachable then.
         `access`: pattern of document ids, as in `hr/*`, -> groups that may read them; the first that fits counts, and
         a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
-        found = [parse(str(source)) for source in sources]
+        found = [source if isinstance(source, Source) else parse(str(source)) for source in sources]
         fingerprint = self._embedder.fingerprint
         renewed = self.store.get("embedder") not in (None, fingerprint) and not dry_run
         if not dry_run:
@@ -233,7 +237,11 @@ class _Run:
         """Make the index equal to `source`."""
         held, seen = self._store.stamps(source.name), set[str]()
         served = held if self._served is self._store else self._served.stamps(source.name)
-        self._total, stream = items(source, hosts)
+
+        def current(id: str, digest: str) -> bool:
+            return self._dry_run or held.get(id, ("", ""))[0] == self._stamp(id, digest)
+
+        self._total, stream = items(source, hosts, current)
         self._count = 0
         try:
             for item in stream:
@@ -267,10 +275,7 @@ class _Run:
         )
 
     def _bring(self, item: Item, source: Source, held: tuple[str, str], known: bool, parser: Parser) -> None:
-        groups = next((groups for pattern, groups in self._access.items() if fnmatchcase(item.id, pattern)), ())
-        cut = f"{chunking.VERSION} {self._size} {self._headers}"
-        made_from = f"{item.digest} {cut} {self._embedder.fingerprint} {sorted(groups)}"
-        stamp = hashlib.sha256(made_from.encode()).hexdigest()
+        stamp = self._stamp(item.id, item.digest)
         before, reason = held
         if before == stamp and reason:
             self._failed[item.id] = reason
@@ -282,7 +287,7 @@ class _Run:
             self._done["updated" if known else "added"].append(item.id)
         else:
             try:
-                self._waiting.append(self._read(item, source, stamp, groups, parser, known))
+                self._waiting.append(self._read(item, source, stamp, parser, known))
                 return
             except Unreachable as error:
                 self._failed[item.id] = str(error)
@@ -292,9 +297,16 @@ class _Run:
                 self._store.fail(item.id, source.name, stamp, str(error))
         self._advance(item.id)
 
-    def _read(
-        self, item: Item, source: Source, stamp: str, groups: Sequence[str], parser: Parser, known: bool
-    ) -> _Read:
+    def _stamp(self, id: str, digest: str) -> str:
+        """Of all that a document's entry in the index is made from."""
+        cut = f"{chunking.VERSION} {self._size} {self._headers}"
+        made_from = f"{digest} {cut} {self._embedder.fingerprint} {sorted(self._groups(id))}"
+        return hashlib.sha256(made_from.encode()).hexdigest()
+
+    def _groups(self, id: str) -> Sequence[str]:
+        return next((groups for pattern, groups in self._access.items() if fnmatchcase(id, pattern)), ())
+
+    def _read(self, item: Item, source: Source, stamp: str, parser: Parser, known: bool) -> _Read:
         """Raises `DataError` where there is nothing to read."""
         loaded = item.load(parser)
         if not loaded.text.strip():
@@ -303,7 +315,7 @@ class _Run:
             "title": loaded.title,
             "pages": list(loaded.pages),
             "places": [list(place) for place in loaded.places],
-            "groups": sorted(groups),
+            "groups": sorted(self._groups(item.id)),
         }
         document = Document(item.id, loaded.text, source.name, metadata)
         chunks = chunking.chunk(document, loaded.sections, self._embedder.count, self._size)

@@ -1,70 +1,84 @@
-"""Rows of a SQLite database as documents, read-only."""
+"""A SQLite database, read-only."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-from bakeoff.corpus.loaders import Loaded
+from bakeoff.corpus import rows
+from bakeoff.corpus.rows import Relation
 from bakeoff.errors import DataError
 
-ROWS = 1_000_000
-SECONDS = 60.0
-"""For one table."""
-_READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION)
+_READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 
 
-def rows(path: Path, only: str = "") -> Iterator[tuple[str, Loaded]]:
-    """(`table/primary key`, text as `column: value` lines) of every row, in the order of the key.
-
-    Raises `DataError` for a file that is no database, a table that is not there, and past the limits.
-    """
+@contextmanager
+def opened(path: Path, hint: str = "") -> Iterator[SQLite]:
+    """The database; raises `DataError` for what is none, and for SQL that does more than read, with the `hint`."""
     try:
-        with closing(sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True)) as connection:
-            keys = _tables(connection)
-            if only and only not in keys:
-                raise DataError(f"{path} has no table {only!r}; it has {', '.join(keys) or 'none'}")
-            connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY)
-            for table in [only] if only else keys:
-                yield from _rows(connection, path, table, keys[table])
-    except sqlite3.DatabaseError as error:
-        raise DataError(f"{path} cannot be read as a SQLite database: {error}") from error
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            # One row whose text is damaged must not cost the others.
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            yield SQLite(path, connection)
+    except sqlite3.Error as error:
+        reason = f"it took more than {rows.SECONDS:.0f} s" if str(error) == "interrupted" else str(error)
+        raise DataError(f"{path} cannot be read as a SQLite database: {reason}{hint}") from error
 
 
-def as_document(table: str, row: Mapping[str, object]) -> Loaded:
-    """The table's name, then a `column: value` line for each value that can be read."""
-    known = (f"{name}: {value}" for name, value in row.items() if value is not None and not isinstance(value, bytes))
-    return Loaded("\n".join([table, *known]), table)
+class SQLite:
+    """The `Database` of a file."""
+
+    mark = "?"
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._found = self._tables()
+        self._deadline = 0.0
+        connection.set_progress_handler(lambda: int(time.monotonic() > self._deadline), 100_000)
+        # From here on, whatever is asked can only read.
+        connection.set_authorizer(_allowed)
+
+    def quoted(self, name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    def nested(self, query: str) -> str:
+        return f"({query}\n)"
+
+    def relations(self, only: str) -> list[Relation]:
+        if only and only not in self._found:
+            raise DataError(f"{self._path} has no table {only!r}; it has {', '.join(self._found) or 'none'}")
+        wanted = [only] if only else [name for name, (kind, _) in self._found.items() if kind == "table"]
+        return [Relation(name, self.quoted(name), self._found[name][1]) for name in wanted]
+
+    def select(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], Iterator[Sequence[Any]]]:
+        self._deadline = time.monotonic() + rows.SECONDS
+        cursor = self._connection.execute(sql, parameters)
+        return [entry[0] for entry in cursor.description], self._timed(cursor)
+
+    def _timed(self, cursor: sqlite3.Cursor) -> Iterator[Sequence[Any]]:
+        for row in cursor:
+            yield row
+            self._deadline = time.monotonic() + rows.SECONDS
+
+    def _tables(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Table or view -> what it is, and its key columns."""
+        query = (
+            "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type != 'shadow'"
+            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        )
+        found = {}
+        for table, kind in self._connection.execute(query).fetchall():
+            columns = self._connection.execute(f"PRAGMA table_info({self.quoted(table)})").fetchall()
+            found[table] = kind, tuple(name for place, name in sorted((row[5], row[1]) for row in columns) if place)
+        return found
 
 
-def _tables(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """Table -> its key columns."""
-    query = (
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-    )
-    found = {}
-    for (table,) in connection.execute(query).fetchall():
-        columns = connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
-        keyed = sorted((place, name) for _, name, _, _, _, place in columns if place)
-        found[table] = [name for _, name in keyed] or ["rowid"]
-    return found
-
-
-def _rows(connection: sqlite3.Connection, path: Path, table: str, key: list[str]) -> Iterator[tuple[str, Loaded]]:
-    deadline = time.monotonic() + SECONDS
-    connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 100_000)
-    columns = ", ".join(map(_quoted, key))
-    cursor = connection.execute(f"SELECT {columns}, * FROM {_quoted(table)} ORDER BY {columns}")
-    names = [entry[0] for entry in cursor.description][len(key) :]
-    for number, row in enumerate(cursor, start=1):
-        if number > ROWS:
-            raise DataError(f"{path} table {table!r} has more than {ROWS:,} rows; make a table of those you need")
-        identity = "/".join(str(part) for part in row[: len(key)])
-        yield f"{table}/{identity}", as_document(table, dict(zip(names, row[len(key) :], strict=True)))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _allowed(action: int, name: str | None, *_: str | None) -> int:
+    # Full-text tables ask whether they have changed.
+    reads = action in _READS or (action, name) == (sqlite3.SQLITE_PRAGMA, "data_version")
+    return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY
