@@ -19,6 +19,9 @@ from bakeoff.systems import RAG, Prompt
 
 HERE = Path(__file__).parent
 
+SEARCHED = {"retriever": "hybrid", "rewrite": "earlier", "expand": "none", "hops": 1}
+"""Their other values are named when a wrong one is given."""
+
 
 def cli() -> str:
     """The help of every command."""
@@ -49,7 +52,7 @@ def configuration() -> str:
         pages.append(f"## [{section.__name__.lower()}]\n\n{_fields(section)}\n")
     for kind, system, extra in (
         ("prompt", Prompt, {"shots": 0, "tuned": ""}),
-        ("rag", RAG, {"retriever": "hybrid", "fallback": "", "tuned": ""}),
+        ("rag", RAG, {**SEARCHED, "fallback": "", "tuned": ""}),
     ):
         pages.append(f'## [systems.NAME] with type = "{kind}"\n\n{_parameters(system.__init__, extra)}\n')
     pages.append('## [systems.NAME] with type = "classifier"\n\nOnly `tuned`, a checkpoint of the method `head`.\n')

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bakeoff.examples import Examples, load_examples
     from bakeoff.models import embedder, generator
     from bakeoff.project import Project
-    from bakeoff.retrieval import BM25, Dense, Hybrid
+    from bakeoff.retrieval import BM25, Dense, Expanded, Hybrid, Iterative, Standalone
     from bakeoff.systems import RAG, Prompt
     from bakeoff.tuning import tune
     from bakeoff.types import Answer, Document, Evidence, Example, Hit, Message, Question
@@ -41,7 +41,10 @@ _HOME = {
     "Project": "project",
     "BM25": "retrieval",
     "Dense": "retrieval",
+    "Expanded": "retrieval",
     "Hybrid": "retrieval",
+    "Iterative": "retrieval",
+    "Standalone": "retrieval",
     "RAG": "systems",
     "Prompt": "systems",
     "tune": "tuning",
@@ -66,13 +69,16 @@ __all__ = [
     "Evidence",
     "Example",
     "Examples",
+    "Expanded",
     "Hit",
     "Hybrid",
+    "Iterative",
     "Message",
     "Project",
     "Prompt",
     "Question",
     "Recommendation",
+    "Standalone",
     "compare",
     "embedder",
     "generator",
