@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bakeoff.models import embedder, generator
     from bakeoff.project import Project
     from bakeoff.retrieval import BM25, Dense, Hybrid
-    from bakeoff.systems import RAG, Prompt
+    from bakeoff.systems import RAG, Prompt, ReAct
     from bakeoff.tuning import tune
     from bakeoff.types import Answer, Document, Evidence, Example, Hit, Message, Question
 
@@ -44,6 +44,7 @@ _HOME = {
     "Hybrid": "retrieval",
     "RAG": "systems",
     "Prompt": "systems",
+    "ReAct": "systems",
     "tune": "tuning",
     "Answer": "types",
     "Document": "types",
@@ -72,6 +73,7 @@ __all__ = [
     "Project",
     "Prompt",
     "Question",
+    "ReAct",
     "Recommendation",
     "compare",
     "embedder",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from threading import Event
 
     from bakeoff.corpus import Corpus
+    from bakeoff.corpus.sources import Source
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.examples import Split
+    from bakeoff.systems.tools import Tool
+    from bakeoff.systems.tools.sql import Database
     from bakeoff.tuning.check import Problem
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
 
-SYSTEM_TYPES = ("classifier", "prompt", "rag")
+SYSTEM_TYPES = ("classifier", "prompt", "rag", "react")
 RETRIEVERS = ("bm25", "dense", "hybrid")
+TOOLS = ("search", "look_up", "calculate")
+"""What an agent has unless it is told otherwise; `sql` must be named."""
 
 
 class Project:
@@ -63,8 +68,8 @@ class Project:
         examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
-    def system(self, name: str) -> System:
-        """Build the system `[systems.<name>]`."""
+    def system(self, name: str, *, groups: Sequence[str] | None = None) -> System:
+        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read."""
         options = dict(self._options("systems", name))
         kind, tuned = options.pop("type"), options.pop("tuned", "")
         if kind == "classifier":
@@ -77,12 +82,15 @@ class Project:
 
             shots = self.split.train[: options.pop("shots", 0)]
             return Prompt(generator, shots=shots, name=name, **options)
-        from bakeoff.systems import RAG
+        from bakeoff.systems import RAG, ReAct
 
         self._require_index()
+        retriever = self.retriever(options.pop("retriever", "hybrid"), groups=groups)
+        if kind == "react":
+            return ReAct(generator, self._tools(options.pop("tools", TOOLS), retriever, groups), name=name, **options)
         fallback = options.pop("fallback", "")
-        retriever = self.retriever(options.pop("retriever", "hybrid"))
-        return RAG(generator, retriever, name=name, fallback=self.system(fallback) if fallback else None, **options)
+        other = self.system(fallback, groups=groups) if fallback else None
+        return RAG(generator, retriever, name=name, fallback=other, **options)
 
     def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
         """A retriever over this project's corpus - bm25, dense or hybrid - or over what `groups` may read of it."""
@@ -266,6 +274,38 @@ class Project:
                 self._tuned[tuned] = generator(path)
         return self._tuned[tuned]
 
+    def _tools(self, names: Sequence[str], retriever: Retriever, groups: Sequence[str] | None) -> list[Tool]:
+        from bakeoff.systems.tools.calculate import calculate
+        from bakeoff.systems.tools.look_up import look_up
+        from bakeoff.systems.tools.search import search
+        from bakeoff.systems.tools.sql import sql
+
+        store = self.corpus.store if groups is None else self.corpus.readable_by(groups).store
+        make: dict[str, Callable[[], Tool]] = {
+            "calculate": calculate,
+            "look_up": lambda: look_up(store),
+            "search": lambda: search(retriever),
+            "sql": lambda: sql(self._databases(groups)),
+        }
+        return [make[name]() for name in names]
+
+    def _databases(self, groups: Sequence[str] | None) -> list[Database]:
+        """The SQLite sources; for `groups`, without any table that a pattern of [corpus.access] could speak of."""
+        from bakeoff.corpus.sources import parse
+        from bakeoff.systems.tools.sql import Database
+
+        def readable(source: Source, table: str) -> bool:
+            # A statement sees whole tables, so rows that only some may read close the table to all but everybody.
+            closed = groups is not None and any(
+                _may_fit(p, f"{source.name}/{table}/") for p in self.config.corpus.access
+            )
+            return source.table in ("", table) and not closed
+
+        found = [source for source in map(parse, self._sources(())) if source.kind == "sqlite"]
+        if not found:
+            raise ConfigError("the tool sql needs a SQLite database among the sources, as in sqlite:///shop.db")
+        return [Database(source.name, Path(source.address), partial(readable, source)) for source in found]
+
     def _lessons(self, system: str, examples: Sequence[Example]) -> list[Example]:
         if not system:
             return list(examples)
@@ -280,7 +320,7 @@ class Project:
         settings = {"base": self.config.base, "seed": self.config.seed, **options}
         if tuned := options.get("tuned"):
             settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
-        if options["type"] == "rag":
+        if options["type"] in ("rag", "react"):
             settings["corpus"] = self.corpus.fingerprint()
         return settings
 
@@ -291,7 +331,9 @@ class Project:
         return dict(entries[name])
 
     def _check_system(self, name: str) -> None:
-        from bakeoff.systems import RAG, Prompt
+        from bakeoff.systems import RAG, Prompt, ReAct
+        from bakeoff.systems.templates import TEMPLATES
+        from bakeoff.systems.tools import NAMES
 
         options = self._options("systems", name)
         where = f"{config.FILE} [systems.{name}]"
@@ -302,11 +344,17 @@ class Project:
             "classifier": (None, {}),
             "prompt": (Prompt.__init__, {"shots": int}),
             "rag": (RAG.__init__, {"retriever": str, "fallback": str}),
+            "react": (ReAct.__init__, {"retriever": str, "tools": list}),
         }
         function, also = options_of[kind]
         config.check_options(where, options, function, also={"type": str, "tuned": str, **also})
         if options.get("tuned", "") not in ("", *self.config.tune):
             raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")
+        if kind == "rag" and (template := options.get("template", "answer")) not in TEMPLATES:
+            raise ConfigError(f"{where} template: {UnknownNameError('template', template, TEMPLATES)}")
+        for tool in options.get("tools", ()):
+            if tool not in NAMES:
+                raise ConfigError(f"{where} tools: {UnknownNameError('tool', str(tool), NAMES)}")
 
     def _checkpoint_path(self, name: str) -> Path:
         return self.folder / "checkpoints" / name
@@ -325,3 +373,9 @@ class Project:
         assert found
         name, prefix, path = found.groups("")
         return source if "://" in path else f"{name}{prefix}{self.folder / path}"
+
+
+def _may_fit(pattern: str, start: str) -> bool:
+    """Whether `pattern` may fit any document id that begins with `start`."""
+    literal = re.split(r"[*?\[]", pattern)[0]
+    return literal.startswith(start) or start.startswith(literal)

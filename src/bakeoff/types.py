@@ -177,6 +177,16 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Something a system did on the way to its answer."""
+
+    name: str
+    """As in `thought`, `action` or `observation`."""
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a system replied."""
 
@@ -190,6 +200,8 @@ class Answer:
     """Step -> wall seconds."""
     removed_citations: int = 0
     """Marks that pointed to no passage and were taken out of the text."""
+    trace: tuple[Step, ...] = ()
+    """What was done, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import DataError
-from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Message, Trial, Usage
+from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Message, Step, Trial, Usage
 
 
 def line(record: Trial | Example | Mapping[str, Any]) -> str:
@@ -50,7 +50,8 @@ def answer(row: Mapping[str, Any]) -> Answer:
     """The inverse of `dataclasses.asdict` for an answer."""
     hits = tuple(Hit(Chunk(**hit["chunk"]), hit["score"]) for hit in row["hits"])
     citations = tuple(Citation(**{**citation, "chunk": Chunk(**citation["chunk"])}) for citation in row["citations"])
-    return Answer(**{**row, "hits": hits, "citations": citations, "usage": Usage(**row["usage"])})
+    trace = tuple(Step(**step) for step in row.get("trace", ()))
+    return Answer(**{**row, "hits": hits, "citations": citations, "usage": Usage(**row["usage"]), "trace": trace})
 
 
 def example(row: Mapping[str, Any]) -> Example:

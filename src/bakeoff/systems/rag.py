@@ -8,19 +8,18 @@ from dataclasses import replace
 
 from bakeoff.retrieval.context import cite, pack, render
 from bakeoff.systems.prompt import ABSTENTION, outcome, target
+from bakeoff.systems.templates import template as template_by_name
 from bakeoff.types import Answer, Example, Generator, Hit, Message, Question, Retriever, System
-
-INSTRUCTION = (
-    "Answer the question from the passages in a few words and cite the passage, as in [1]. "
-    f"If they do not hold the answer, reply: {ABSTENTION}"
-)
 
 LESSON_DEPTH = 50
 """How deep the gold passage of a lesson is looked for."""
 
 
 class RAG:
-    """Answers from `k` retrieved passages; `fallback` is asked instead where this system would abstain."""
+    """Answers from `k` retrieved passages; `fallback` is asked instead where this system would abstain.
+
+    `template`: answer, summarise or translate; `instruction` and `max_tokens` take the place of the template's own.
+    """
 
     def __init__(
         self,
@@ -29,8 +28,9 @@ class RAG:
         *,
         k: int = 3,
         budget: int = 1024,
-        instruction: str = INSTRUCTION,
-        max_tokens: int = 48,
+        template: str = "answer",
+        instruction: str = "",
+        max_tokens: int = 0,
         fallback: System | None = None,
         name: str = "rag",
     ) -> None:
@@ -39,8 +39,9 @@ class RAG:
         self._retriever = retriever
         self._k = k
         self._budget = budget
-        self._instruction = instruction
-        self._max_tokens = max_tokens
+        self._template = template_by_name(template)
+        self._instruction = instruction or self._template.instruction
+        self._max_tokens = max_tokens or self._template.max_tokens
         self._fallback = fallback
 
     def answer(self, question: Question | str) -> Answer:
@@ -48,7 +49,7 @@ class RAG:
         start = time.perf_counter()
         hits = self._pack(self._retriever.retrieve(question.text, self._k))
         retrieved = time.perf_counter()
-        if not hits:
+        if not hits and self._template.needs_passages:
             return self._abstain(question, Answer(ABSTENTION, "abstained", timings={"retrieve": retrieved - start}))
         generation = self._generator.generate(self._messages(question, hits), max_tokens=self._max_tokens)
         text, citations, removed = cite(generation.text.strip(), hits)
@@ -92,7 +93,7 @@ class RAG:
 
     def _messages(self, question: Question, hits: list[Hit]) -> tuple[Message, ...]:
         # The question stands nearest to the answer, and the best passage nearest to the question.
-        asked = Message("user", f"Passages:\n{render(hits)}\n\nQuestion: {question.text}")
+        asked = Message("user", self._template.asked.format(passages=render(hits), question=question.text))
         return (Message("system", self._instruction), *question.history, asked)
 
     def _abstain(self, question: Question, answer: Answer) -> Answer:
