@@ -7,14 +7,14 @@ brings is data, whatever it says.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bakeoff.retrieval.context import cite, pack
 from bakeoff.systems.prompt import ABSTENTION, outcome
-from bakeoff.systems.tools import Found, Refused, Tool
+from bakeoff.systems.replies import Reply, parse
+from bakeoff.systems.tools import Found, Refused, Shot, Tool
 from bakeoff.types import Answer, Generator, Hit, Message, Question, Step, Usage
 
 INSTRUCTION = f"""\
@@ -56,18 +56,19 @@ class ReAct:
         self._tools = {tool.name: tool for tool in tools}
         self._steps = steps
         self._budget = budget
-        self._system = Message("system", instruction + "\n".join(tool.about for tool in tools))
+        shots = (turn for tool in tools if tool.shot for turn in _turns(tool.name, tool.shot))
+        self._opening = (Message("system", instruction + "\n".join(tool.about for tool in tools)), *shots)
         self._max_tokens = max_tokens
 
     def answer(self, question: Question | str) -> Answer:
         question = Question.of(question)
         asked = Message("user", f"Question: {question.text}")
-        work = _Work([self._system, *question.history, asked])
+        work = _Work([*self._opening, *question.history, asked])
         for left in reversed(range(self._steps)):
-            size = self._generator.count(work.messages) + self._max_tokens
+            size = self._generator.count([*work.messages, Message("user", LAST)]) + self._max_tokens
             if not self._fits(work, size):
                 return work.answer(ABSTENTION, why="the tokens for another step are spent")
-            last = left == 0 or not self._fits(work, size, size + OBSERVATION + self._max_tokens)
+            last = left == 0 or work.stuck or not self._fits(work, size, size + OBSERVATION + self._max_tokens)
             if last:
                 work.say(LAST)
             reply = parse(self._think(work))
@@ -91,6 +92,8 @@ class ReAct:
 
     def _act(self, work: _Work, reply: Reply) -> None:
         """Use the tool, and show what came of it."""
+        work.stuck = reply.kept == work.kept
+        work.kept = reply.kept
         work.messages.append(Message("assistant", reply.kept))
         if reply.tool:
             work.note("action", f"{reply.tool}[{reply.input}]")
@@ -127,6 +130,9 @@ class _Work:
     """Passages that were shown, each under its place in this list + 1."""
     done: set[tuple[str, str]] = field(default_factory=set)
     trace: list[Step] = field(default_factory=list)
+    kept: str | None = None
+    stuck: bool = False
+    """Whether the last two replies were the same: greedy decoding would go on like that."""
     usage: Usage = field(default_factory=Usage)
     clock: float = field(default_factory=time.perf_counter)
 
@@ -174,73 +180,24 @@ class _Work:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a generator wrote, up to the end of its first action or answer."""
-
-    thought: str
-    tool: str = ""
-    input: str = ""
-    answer: str = ""
-    bare: str = ""
-    """The whole text where no part of it says what it is; in reply to "Answer:" that is the answer."""
-    kept: str = ""
-    """What it is shown of itself: without the observations that models like to make up after an action."""
-
-
-def parse(text: str) -> Reply:
-    """Find the first action or answer."""
-    text = text.encode("utf-8", "replace").decode()  # half an emoji would break whatever it is given to
-    found = _ACT.search(text)
-    if not found:
-        kept = text.strip()
-        return Reply(_THOUGHT.sub("", kept), bare="" if _THOUGHT.match(kept) else kept, kept=kept)
-    end = next((label.start() for label in _LABEL.finditer(text, found.end())), len(text))
-    thought, kept = _THOUGHT.sub("", text[: found.start()].strip()), text[:end].strip()
-    if found["tool"] is None:
-        return Reply(thought, answer=text[found.end() : end].strip(), kept=kept)
-    return Reply(thought, found["tool"].lower(), _input(text[found.end() : end]), kept=kept)
-
-
 def fenced(text: str) -> str:
     """An observation between two marks.
 
     The mark is made from the whole text, so nobody who wrote a part of it can have written the closing one.
     """
     mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-    return f"Observation, from {mark} to {mark}:\n{mark}\n{text}\n{mark}"
+    return f"Observation <{mark}>\n{text}\n</{mark}>"
+
+
+def _turns(tool: str, shot: Shot) -> list[Message]:
+    return [
+        Message("user", f"Question: {shot.question}"),
+        Message("assistant", f"Thought: {shot.thought}\nAction: {tool}[{shot.input}]"),
+        Message("user", fenced(shot.found)),
+        Message("assistant", f"Thought: That is it.\nAnswer: {shot.answer}"),
+    ]
 
 
 def _cut(text: str) -> str:
     longest = 3 * OBSERVATION
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
-
-
-def _input(text: str) -> str:
-    """What is asked of a tool, out of `[...]`, `(...)`, quotes, or an `Action Input:` line."""
-    text = re.sub(r"^[\s:`*]*(?:action input\s*:)?\s*|[\s`]+$", "", text, flags=re.IGNORECASE)
-    closing = {"[": "]", "(": ")"}.get(text[:1])
-    if closing:
-        depth, end = 0, len(text)
-        for place, character in enumerate(text):
-            depth += (character == text[0]) - (character == closing)
-            if depth == 0:
-                end = place
-                break
-        # `calculate (1 + 2) * 3` has no wrapping; behind a square bracket there is only talk.
-        if closing == "]" or not text[end + 1 :].strip(" .;"):
-            text = text[1:end].strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`" and text[0] not in text[1:-1]:
-        text = text[1:-1].strip()
-    return text
-
-
-_ACT = re.compile(
-    r"^[ \t*#]*(?:action[ \t*]*:[ \t*`]*(?P<tool>\w+)|(?:final[ \t]+)?answer[ \t*]*:[ \t*]*)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_LABEL = re.compile(
-    r"^[ \t*#]*(?:thought|action|observation|(?:final[ \t]+)?answer|question)\b[ \t*\d]*[:,]",
-    re.IGNORECASE | re.MULTILINE,
-)
-_THOUGHT = re.compile(r"^[\s*#]*thought[ \t*\d]*:[ \t*]*", re.IGNORECASE)

@@ -24,6 +24,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Shot:
+    """A question that a tool answers in one action, to be shown as earlier turns: small models copy what they see."""
+
+    question: str
+    thought: str
+    input: str
+    found: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tool:
     """One thing that an agent may do."""
 
@@ -32,3 +43,4 @@ class Tool:
     """A call as it is written and what comes of it, as in `search[words] finds passages`."""
     use: Callable[[str], Found]
     """Raises `Refused`."""
+    shot: Shot | None = None

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from datetime import date
 
-from bakeoff.systems.tools import Found, Refused, Tool
+from bakeoff.systems.tools import Found, Refused, Shot, Tool
 
 LONGEST = 200
 LARGEST = 1e100
@@ -20,7 +20,8 @@ Number = int | float
 def calculate() -> Tool:
     """Needs nothing: no name, attribute or call is looked up but those below."""
     about = "calculate[(17 + 4) * 0.5] works out numbers; also round, sqrt, sum, and days('2024-02-01', '2024-03-01')"
-    return Tool("calculate", about, lambda expression: Found(f"{expression} = {value(expression)}"))
+    shot = Shot("What do 3 tickets at 12.5 each cost?", "This is arithmetic.", "3 * 12.5", "3 * 12.5 = 37.5", "37.5")
+    return Tool("calculate", about, lambda expression: Found(f"{expression} = {value(expression)}"), shot)
 
 
 def value(expression: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakeoff.systems.tools import Found, Refused, Tool
+from bakeoff.systems.tools import Found, Refused, Shot, Tool
 from bakeoff.types import Retriever
 
 LONGEST = 300
@@ -18,4 +18,11 @@ def search(retriever: Retriever, k: int = 3) -> Tool:
         hits = retriever.retrieve(query, k)
         return Found("" if hits else "nothing found; try other words", tuple(hits))
 
-    return Tool("search", "search[words] finds passages of the documents", use)
+    shot = Shot(
+        "When does the museum open?",
+        "A document may say when.",
+        "museum opening hours",
+        "[1] guide.md: The museum opens at nine.",
+        "at nine [1]",
+    )
+    return Tool("search", "search[words] finds passages of the documents", use, shot)

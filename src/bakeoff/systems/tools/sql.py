@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakeoff.systems.tools import Found, Refused, Tool
+from bakeoff.systems.tools import Found, Refused, Shot, Tool
 
 SECONDS = 2.0
 ROWS = 20
@@ -49,7 +49,14 @@ def sql(databases: Sequence[Database], *, seconds: float = SECONDS) -> Tool:
     held = "; ".join(f"{database.name} has the tables {', '.join(schema(database))}" for database in databases)
     prefix = f"{databases[0].name}: " if len(databases) > 1 else ""
     about = f"sql[{prefix}SELECT ...] asks a SQLite database ({held}); sql[{prefix}schema] shows its columns"
-    return Tool("sql", about, use)
+    shot = Shot(
+        "How many members live in Oslo?",
+        "This counts rows of the database.",
+        f"{prefix}SELECT count(*) FROM member WHERE city = 'Oslo'",
+        "count(*)\n31",
+        "31",
+    )
+    return Tool("sql", about, use, shot)
 
 
 def schema(database: Database) -> dict[str, list[str]]:
