@@ -35,7 +35,7 @@ from bakeoff.systems.tools.search import search
 from bakeoff.systems.tools.sql import Database, sql
 from bakeoff.types import Example, Message
 
-EACH = 10
+EACH = 8
 """Questions of each form."""
 SCRIPTED = "ReAct, scripted"
 FORMS = {
@@ -129,12 +129,11 @@ class Solver:
         self._known = known
 
     def __call__(self, messages: Sequence[Message]) -> str:
-        asked = [message.content for message in messages if message.content.startswith("Question: ")][-1]
-        action, place = self._known[asked.removeprefix("Question: ")]
-        if messages[-1].content == asked:
+        action, place = self._known[messages[-1].content.rpartition("Question: ")[2]]
+        if messages[-1].content.startswith("Question: "):
             return f"Thought: this tool will tell.\nAction: {action}"
         found = re.search(place, messages[-1].content)
-        return f"Thought: there it is.\nAnswer: {found[1] if found else 'not found'}"
+        return f"Answer: {found[1] if found else 'not found'}"
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def test_each_tool_shows_an_earlier_question_that_it_answered() -> None:
     ask(script, calculate())
     shown = [message.content for message in script.seen[0]]
     assert shown[2].endswith("Action: calculate[3 * 12.5]") and shown[4].endswith("Answer: 37.5")
-    assert fenced(calculate().use("3 * 12.5").text) == shown[3]
+    assert shown[3] == f"{fenced(calculate().use('3 * 12.5').text)}\n{shown[1]}"
 
 
 def test_roles_take_turns_and_a_conversation_comes_before_the_question() -> None:
@@ -97,7 +97,7 @@ def test_passages_keep_their_numbers_when_they_are_found_again() -> None:
     tool = Tool("search", "", lambda query: Found(hits=next(finds)))
     answer = ask(Script("Action: search[a]", "Action: search[b]", "Answer: 90 grams [2]"), tool)
     assert observations(answer)[0].startswith("[1] e.md: The Mouse")
-    assert observations(answer)[1] == "[2] d.md: The Titan weighs 90 grams.\n[1] shown above"
+    assert observations(answer)[1] == "[1] shown above\n[2] d.md: The Titan weighs 90 grams."
     assert [citation.chunk.id for citation in answer.citations] == ["d#0"]
 
 

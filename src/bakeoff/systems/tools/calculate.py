@@ -13,6 +13,7 @@ from bakeoff.systems.tools import Found, Refused, Shot, Tool
 LONGEST = 200
 LARGEST = 1e100
 """Of any number on the way: 9 ** 9 ** 9 has 370 million digits and would take hours."""
+DAYS = "write dates as in days('2024-02-01', '2024-03-01')"
 
 Number = int | float
 
@@ -49,6 +50,8 @@ def _walk(node: ast.expr) -> Number:
             return (_date(second) - _date(first)).days
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS and arguments:
             return _apply(_FUNCTIONS[name], *map(_walk, arguments))
+        case ast.Call(func=ast.Name(id="days")):
+            raise Refused(DAYS)
         case ast.Tuple():
             raise Refused("write numbers without commas, as in 1234.5")
         case ast.BinOp(op=ast.BitXor()):
@@ -95,7 +98,7 @@ def _date(node: ast.expr) -> date:
     try:
         return date.fromisoformat(ast.literal_eval(node))
     except (TypeError, ValueError) as error:
-        raise Refused("write dates as in days('2024-02-01', '2024-03-01')") from error
+        raise Refused(DAYS) from error
 
 
 _SIGNS: dict[type[ast.unaryop], Callable[[Number], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
