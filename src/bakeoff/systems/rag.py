@@ -93,7 +93,8 @@ class RAG:
 
     def _messages(self, question: Question, hits: list[Hit]) -> tuple[Message, ...]:
         # The question stands nearest to the answer, and the best passage nearest to the question.
-        asked = Message("user", self._template.asked.format(passages=render(hits), question=question.text))
+        form = self._template
+        asked = Message("user", f"{form.passages}:\n{render(hits)}\n\n{form.asked}: {question.text}")
         return (Message("system", self._instruction), *question.history, asked)
 
     def _abstain(self, question: Question, answer: Answer) -> Answer:

@@ -10,11 +10,11 @@ from bakeoff.systems.prompt import ABSTENTION
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An instruction, and how the passages and what is asked are put."""
+    """An instruction, what the passages are, and what it is that is asked."""
 
     instruction: str
+    passages: str
     asked: str
-    """With `{passages}` and `{question}`. The question stands nearest to the answer."""
     max_tokens: int
     needs_passages: bool = True
     """Whether there is nothing to say where nothing is retrieved."""
@@ -24,19 +24,22 @@ TEMPLATES = {
     "answer": Template(
         "Answer the question from the passages in a few words and cite the passage, as in [1]. "
         f"If they do not hold the answer, reply: {ABSTENTION}",
-        "Passages:\n{passages}\n\nQuestion: {question}",
+        "Passages",
+        "Question",
         max_tokens=48,
     ),
     "summarise": Template(
         "Summarise what the passages say about the topic in one to three sentences, and cite the passage behind each "
         f"sentence, as in [1]. If they say nothing about it, reply: {ABSTENTION}",
-        "Passages:\n{passages}\n\nTopic: {question}",
+        "Passages",
+        "Topic",
         max_tokens=160,
     ),
     "translate": Template(
         "Translate the text. Use the words that the glossary and the earlier translations below use, and reply with "
         "the translation only.",
-        "Glossary and earlier translations:\n{passages}\n\nText: {question}",
+        "Glossary and earlier translations",
+        "Text",
         max_tokens=160,
         needs_passages=False,
     ),
