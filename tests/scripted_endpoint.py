@@ -20,12 +20,14 @@ def serve(reply: Callable[[Sequence[Message]], str]) -> Iterator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             text = reply([Message(turn["role"], turn["content"]) for turn in body["messages"]])
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            said = "delta" if body.get("stream") else "message"
+            choice = {"index": 0, "finish_reason": "stop", said: {"role": "assistant", "content": text}}
             usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+            answer = json.dumps({"id": "1", "choices": [choice], "usage": usage})
             self.send_response(200)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/event-stream" if body.get("stream") else "application/json")
             self.end_headers()
-            self.wfile.write(json.dumps({"id": "1", "choices": [choice], "usage": usage}).encode())
+            self.wfile.write((f"data: {answer}\n\ndata: [DONE]\n\n" if body.get("stream") else answer).encode())
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

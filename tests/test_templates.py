@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,14 +79,14 @@ def test_every_example_is_sound_and_can_be_compared(name: str, tmp_path: Path) -
     assert "report:" in run(folder, "compare")
 
 
-def answered(name: str, tmp_path: Path, asked: str, reply: str) -> tuple[dict[str, object], str]:
-    """What `bakeoff ask` prints as JSON when the model says `reply`, and the prompt it was shown."""
+def answered(name: str, tmp_path: Path, asked: str, reply: Callable[[str], str]) -> tuple[dict[str, object], str]:
+    """What `bakeoff ask` prints as JSON when the model replies so to its prompt, and the prompt."""
     pytest.importorskip("openai")
     seen: list[str] = []
 
     def model(messages: Sequence[Message]) -> str:
         seen.append("\n".join(message.content for message in messages))
-        return reply
+        return reply(seen[-1])
 
     with scripted_endpoint.serve(model) as url:
         folder = copied(name, tmp_path, f"{url}#any")
@@ -95,13 +96,18 @@ def answered(name: str, tmp_path: Path, asked: str, reply: str) -> tuple[dict[st
 
 def test_the_example_of_translation_shows_the_model_the_words_it_must_use(tmp_path: Path) -> None:
     reply = "Die Gewährleistung umfasst den Dimmsteller."
-    answer, prompt = answered("translate", tmp_path, "The warranty covers the dimmer.", reply)
+    answer, prompt = answered("translate", tmp_path, "The warranty covers the dimmer.", lambda _: reply)
     assert answer["text"] == reply
     assert "Dimmsteller" in prompt and "Die Gewährleistung dauert zwei Jahre." in prompt and "German" in prompt
 
 
 def test_the_example_of_a_summary_cites_its_documents(tmp_path: Path) -> None:
-    reply = "Parcels left two days late in March [1] and 41 customers complained [2] [9]."
+    def reply(prompt: str) -> str:
+        late, letters = (
+            re.findall(rf"\[(\d)\][^\[]*{words}", prompt)[0] for words in ("two days late", "41 customers")
+        )
+        return f"Parcels left two days late [{late}]. In March 41 customers complained [{letters}] [9]."
+
     answer, prompt = answered("summarise", tmp_path, "delays in the northern warehouse", reply)
     assert "Topic: delays in the northern warehouse" in prompt
     assert len(answer["citations"]) == 2 and answer["removed_citations"] == 1  # type: ignore[arg-type]
