@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries bench-agent clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -69,6 +69,9 @@ bench-vectors: .venv/ready  ## int8 beside llama.cpp, titles embedded or not, de
 
 bench-queries: .venv/ready  ## Follow-up questions, reformulations and hops beside plain search: DATA=folder
 	$(BIN)/python benchmarks/queries.py --data $(DATA)
+
+bench-agent: .venv/ready  ## An agent with tools beside plain RAG: DATA=folder with chinook
+	$(BIN)/python benchmarks/agent.py --data $(DATA)
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from bakeoff import config, plugins
 from bakeoff.cli import app
 from bakeoff.doctor import catalogue
-from bakeoff.systems import RAG, Prompt
+from bakeoff.project import TOOLS
+from bakeoff.systems import RAG, Prompt, ReAct
 
 HERE = Path(__file__).parent
 SOURCES = """\
@@ -92,6 +93,7 @@ def configuration() -> str:
     for kind, system, extra in (
         ("prompt", Prompt, {"shots": 0, "tuned": ""}),
         ("rag", RAG, {**SEARCHED, "fallback": "", "tuned": ""}),
+        ("react", ReAct, {"tools": list(TOOLS), "retriever": "hybrid", "tuned": ""}),
     ):
         pages.append(f'## [systems.NAME] with type = "{kind}"\n\n{_parameters(system.__init__, extra)}\n')
     pages.append('## [systems.NAME] with type = "classifier"\n\nOnly `tuned`, a checkpoint of the method `head`.\n')

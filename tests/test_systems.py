@@ -81,7 +81,7 @@ def test_rag_shows_numbered_passages_and_returns_verified_citations() -> None:
     listener = Listener("90 grams [1] [9]")
     answer = RAG(Generator(listener), Shelf(TITAN, MOUSE), k=2).answer("How heavy is the Titan?")
     assert re.fullmatch(
-        r"<passages (\w{8})>\n\[2\] The Mouse .*\n\[1\] The Titan weighs 90 grams\.\n</passages \1>\n\n"
+        r"Passages:\n<(\w{8})>\n\[2\] The Mouse .*\n\[1\] The Titan weighs 90 grams\.\n</\1>\n\n"
         r"Question: How heavy is the Titan\?",
         listener.seen[-1].content,
     )
@@ -96,7 +96,7 @@ def test_the_mark_around_passages_is_another_for_each_question_and_for_each_pass
     def mark(question: str, *hits: Hit) -> str:
         listener = Listener("x")
         RAG(Generator(listener), Shelf(*hits)).answer(question)
-        found = re.match(r"<passages (\w+)>", listener.seen[-1].content)
+        found = re.match(r"Passages:\n<(\w+)>", listener.seen[-1].content)
         assert found
         return found[1]
 

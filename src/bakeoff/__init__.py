@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bakeoff.models import embedder, generator
     from bakeoff.project import Project
     from bakeoff.retrieval import BM25, Dense, Expanded, Hybrid, Iterative, Merged, Reranked, Standalone
-    from bakeoff.systems import RAG, Prompt
+    from bakeoff.systems import RAG, Prompt, ReAct
     from bakeoff.tuning import tune
     from bakeoff.types import Answer, Document, Evidence, Example, Hit, Message, Question
 
@@ -49,6 +49,7 @@ _HOME = {
     "Standalone": "retrieval",
     "RAG": "systems",
     "Prompt": "systems",
+    "ReAct": "systems",
     "tune": "tuning",
     "Answer": "types",
     "Document": "types",
@@ -80,6 +81,7 @@ __all__ = [
     "Project",
     "Prompt",
     "Question",
+    "ReAct",
     "Recommendation",
     "Reranked",
     "Standalone",

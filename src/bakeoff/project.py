@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from bakeoff.examples import Split
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.retrieval.queries import Rewrite
+    from bakeoff.systems.tools import Tool
+    from bakeoff.systems.tools.sql import Database
     from bakeoff.tuning.check import Problem
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
 
-SYSTEM_TYPES = ("classifier", "prompt", "rag")
+SYSTEM_TYPES = ("classifier", "prompt", "rag", "react")
 RETRIEVERS = ("bm25", "dense", "hybrid", "reranked")
 SEARCH = {
     "retriever": str,
@@ -41,6 +44,8 @@ SEARCH = {
     "hops": int,
 }
 """Options of a system that say how its passages are searched for."""
+TOOLS = ("search", "look_up", "calculate")
+"""What an agent has unless it is told otherwise; `sql` must be named."""
 
 
 class Project:
@@ -79,8 +84,8 @@ class Project:
         examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
-    def system(self, name: str) -> System:
-        """Build the system `[systems.<name>]`."""
+    def system(self, name: str, *, groups: Sequence[str] | None = None) -> System:
+        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read."""
         options = dict(self._options("systems", name))
         kind, tuned = options.pop("type"), options.pop("tuned", "")
         if kind == "classifier":
@@ -88,16 +93,21 @@ class Project:
 
             return Classifier(self._checkpoint_path(tuned), name=name)
         generator = self._generator(tuned)
-        from bakeoff.systems import RAG, Prompt
+        from bakeoff.systems import RAG, Prompt, ReAct
         from bakeoff.systems.decider import load as load_decider
 
         if kind == "prompt":
             shots = self.split.train[: options.pop("shots", 0)]
             return Prompt(generator, shots=shots, name=name, **options)
         self._require_index()
+        search = {key: options.pop(key) for key in SEARCH if key in options}
+        retriever, rewrite = self._search(search, groups)
+        if kind == "react":
+            return ReAct(generator, self._tools(options.pop("tools", TOOLS), retriever, groups), name=name, **options)
         fallback, schema = options.pop("fallback", ""), options.pop("schema", "")
-        retriever, rewrite = self._search({key: options.pop(key) for key in SEARCH if key in options})
-        instead = self.system(fallback) if fallback else Prompt(generator) if options.get("mode") == "prefer" else None
+        instead: System | None = Prompt(generator) if options.get("mode") == "prefer" else None
+        if fallback:
+            instead = self.system(fallback, groups=groups)
         decider = load_decider(self._decider_path(name), self._decider_made_from(name))
         form = self._schema(name, schema) if schema else None
         return RAG(
@@ -368,11 +378,11 @@ class Project:
             model = str(self._fit_path)
         return plugins.get("rerankers", options.reranker)(index, model=model)
 
-    def _search(self, options: dict[str, Any]) -> tuple[Retriever, Rewrite]:
+    def _search(self, options: dict[str, Any], groups: Sequence[str] | None) -> tuple[Retriever, Rewrite]:
         """What `SEARCH` describes; where a model is asked, it is the base, since a tuned one has learnt to answer."""
         from bakeoff.retrieval import Expanded, Iterative, Standalone, with_earlier
 
-        retriever, base = self.retriever(options.get("retriever", "hybrid")), self._generator("")
+        retriever, base = self.retriever(options.get("retriever", "hybrid"), groups=groups), self._generator("")
         if options.get("hops", 1) > 1:
             retriever = Iterative(retriever, hops=options["hops"])
         if options.get("expand", "none") != "none":
@@ -414,6 +424,38 @@ class Project:
                 self._tuned[tuned] = generator(path)
         return self._tuned[tuned]
 
+    def _tools(self, names: Sequence[str], retriever: Retriever, groups: Sequence[str] | None) -> list[Tool]:
+        from bakeoff.systems.tools.calculate import calculate
+        from bakeoff.systems.tools.look_up import look_up
+        from bakeoff.systems.tools.search import search
+        from bakeoff.systems.tools.sql import sql
+
+        store = self.corpus.store if groups is None else self.corpus.readable_by(groups).store
+        make: dict[str, Callable[[], Tool]] = {
+            "calculate": calculate,
+            "look_up": lambda: look_up(store),
+            "search": lambda: search(retriever),
+            "sql": lambda: sql(self._databases(groups)),
+        }
+        return [make[name]() for name in names]
+
+    def _databases(self, groups: Sequence[str] | None) -> list[Database]:
+        """The SQLite sources; for `groups`, without any table that a pattern of [corpus.access] could speak of."""
+        from bakeoff.systems.tools.sql import Database
+
+        def readable(source: Source, table: str) -> bool:
+            # A statement sees whole tables, so rows that only some may read close the table to all but everybody.
+            closed = groups is not None and any(
+                _may_fit(p, f"{source.name}/{table}/") for p in self.config.corpus.access
+            )
+            return source.choice.table in ("", table) and not closed
+
+        # Whoever gave a query has opened what it finds, not the tables behind it.
+        found = [source for source in self._sources(()) if source.kind == "sqlite" and not source.choice.query]
+        if not found:
+            raise ConfigError("the tool sql needs a SQLite database among the sources, as in sqlite:///shop.db")
+        return [Database(source.name, Path(source.address), partial(readable, source)) for source in found]
+
     def _lessons(self, system: str, examples: Sequence[Example]) -> list[Example]:
         if not system:
             return list(examples)
@@ -428,7 +470,7 @@ class Project:
         settings = {"base": self.config.base, "seed": self.config.seed, **options}
         if tuned := options.get("tuned"):
             settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
-        if options["type"] == "rag":
+        if options["type"] in ("rag", "react"):
             settings["corpus"] = self.corpus.fingerprint()
         path = self._decider_path(name)
         if options.get("mode", "always") != "always" and path.is_file():
@@ -445,7 +487,9 @@ class Project:
         return dict(entries[name])
 
     def _check_system(self, name: str) -> None:
-        from bakeoff.systems import RAG, Prompt
+        from bakeoff.systems import RAG, Prompt, ReAct
+        from bakeoff.systems.templates import TEMPLATES
+        from bakeoff.systems.tools import NAMES
 
         options = self._options("systems", name)
         where = f"{config.FILE} [systems.{name}]"
@@ -456,11 +500,17 @@ class Project:
             "classifier": (None, {}),
             "prompt": (Prompt.__init__, {"shots": int}),
             "rag": (RAG.__init__, {**SEARCH, "fallback": str, "schema": str}),
+            "react": (ReAct.__init__, {"retriever": str, "tools": list}),
         }
         function, also = options_of[kind]
         config.check_options(where, options, function, also={"type": str, "tuned": str, **also})
         if options.get("tuned", "") not in ("", *self.config.tune):
             raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")
+        if kind == "rag" and (template := options.get("template", "answer")) not in TEMPLATES:
+            raise ConfigError(f"{where} template: {UnknownNameError('template', template, TEMPLATES)}")
+        for tool in options.get("tools", ()):
+            if tool not in NAMES:
+                raise ConfigError(f"{where} tools: {UnknownNameError('tool', str(tool), NAMES)}")
 
     def _checkpoint_path(self, name: str) -> Path:
         return self.folder / "checkpoints" / name
@@ -473,3 +523,9 @@ class Project:
         if not found:
             raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
         return found
+
+
+def _may_fit(pattern: str, start: str) -> bool:
+    """Whether `pattern` may fit any document id that begins with `start`."""
+    literal = re.split(r"[*?\[]", pattern)[0]
+    return literal.startswith(start) or start.startswith(literal)

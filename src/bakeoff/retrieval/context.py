@@ -31,7 +31,7 @@ def render(hits: Sequence[Hit]) -> str:
     questions with the best one last and 20 with it first (docs/log.md).
     """
     lines = [
-        f"[{number}] {f'({hit.chunk.section}) ' if hit.chunk.section else ''}{_shown(hit.chunk.text)}"
+        f"[{number}] {f'({hit.chunk.section}) ' if hit.chunk.section else ''}{flat(hit.chunk.text)}"
         for number, hit in enumerate(hits, start=1)
     ]
     return "\n".join(reversed(lines))
@@ -44,10 +44,10 @@ def quoted(passages: str, question: str) -> str:
     have to be its own preimage, and yet the same question gets the same prompt, so that a comparison can be repeated.
     """
     mark = hashlib.sha256(f"{question}\0{passages}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"<passages {mark}>\n{passages}\n</passages {mark}>"
+    return f"<{mark}>\n{passages}\n</{mark}>"
 
 
-def _shown(text: str) -> str:
+def flat(text: str) -> str:
     """Rows stay one to a line, prose becomes one line; a bracketed number of the author's is no citation."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     rows = len(lines) > 1 and all(re.search(r": |\|", line) for line in lines)

@@ -16,6 +16,7 @@ from bakeoff.retrieval.context import pack, quoted, render
 from bakeoff.retrieval.queries import Rewrite, search, with_earlier
 from bakeoff.systems.decider import Decider, features
 from bakeoff.systems.prompt import ABSTENTION, outcome, target
+from bakeoff.systems.templates import template as template_by_name
 from bakeoff.trace import recording, shown
 from bakeoff.types import (
     Answer,
@@ -34,11 +35,6 @@ from bakeoff.types import (
 
 Mode = Literal["always", "documents", "prefer"]
 
-INSTRUCTION = (
-    "Answer the question from the passages in a few words and cite the passage, as in [1]. "
-    f"If they do not hold the answer, reply: {ABSTENTION}"
-)
-
 LESSON_DEPTH = 50
 """How deep the gold passage of a lesson is looked for."""
 
@@ -46,6 +42,7 @@ LESSON_DEPTH = 50
 class RAG:
     """Answers from `k` retrieved passages.
 
+    `template`: answer, summarise or translate; `instruction` and `max_tokens` take the place of the template's own.
     `mode`: `documents` withholds what the passages do not support, `prefer` then asks `fallback` and says so, `always`
     gives the draft as it is; whether a draft is supported is judged by `decider`, or without one by its words. Where
     the model itself declines, `fallback` is asked if there is one. `marked`: passages stand between marks that a
@@ -60,8 +57,9 @@ class RAG:
         *,
         k: int = 3,
         budget: int = 1024,
-        instruction: str = INSTRUCTION,
-        max_tokens: int = 48,
+        template: str = "answer",
+        instruction: str = "",
+        max_tokens: int = 0,
         mode: Mode = "always",
         marked: bool = True,
         fallback: System | None = None,
@@ -75,8 +73,9 @@ class RAG:
         self._retriever = retriever
         self._k = k
         self._budget = budget
-        self._instruction = instruction
-        self._max_tokens = max_tokens
+        self._template = template_by_name(template)
+        self._instruction = instruction or self._template.instruction
+        self._max_tokens = max_tokens or self._template.max_tokens
         self._mode = mode
         self._marked = marked
         self._fallback = fallback
@@ -136,7 +135,7 @@ class RAG:
 
     def _steps(self, question: Question, *, live: bool) -> Stream[str, None, Answer]:
         hits, trace = self._found(question)
-        if not hits:
+        if not hits and self._template.needs_passages:
             nothing = Answer(ABSTENTION, "abstained", usage=_spent(trace), timings=_timings(trace), trace=tuple(trace))
             return (yield from self._instead(question, nothing, live))
         if live and not self._schema:
@@ -221,9 +220,9 @@ class RAG:
 
     def _messages(self, question: Question, hits: list[Hit]) -> tuple[Message, ...]:
         # The question stands nearest to the answer, and the best passage nearest to the question.
-        passages = render(hits)
-        passages = quoted(passages, question.text) if self._marked else f"Passages:\n{passages}"
-        asked = Message("user", f"{passages}\n\nQuestion: {question.text}")
+        form, passages = self._template, render(hits)
+        passages = quoted(passages, question.text) if self._marked else passages
+        asked = Message("user", f"{form.passages}:\n{passages}\n\n{form.asked}: {question.text}")
         return (Message("system", self._instruction), *question.history, asked)
 
     def _cited(self, said: str, hits: list[Hit], question: str) -> Cited:
