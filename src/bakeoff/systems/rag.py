@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
 from bakeoff.retrieval.conflicts import notes
 from bakeoff.retrieval.context import pack, quoted, render
+from bakeoff.retrieval.queries import Rewrite, with_earlier
 from bakeoff.systems.decider import Decider, features
 from bakeoff.systems.prompt import ABSTENTION, outcome, target
 from bakeoff.trace import recording, shown
@@ -28,6 +29,7 @@ from bakeoff.types import (
     Schema,
     Step,
     System,
+    Usage,
 )
 
 Mode = Literal["always", "documents", "prefer"]
@@ -47,7 +49,8 @@ class RAG:
     `mode`: `documents` withholds what the passages do not support, `prefer` then asks `fallback` and says so, `always`
     gives the draft as it is; whether a draft is supported is judged by `decider`, or without one by its words. Where
     the model itself declines, `fallback` is asked if there is one. `marked`: passages stand between marks that a
-    document cannot foresee. `schema`: the answer is JSON of this form.
+    document cannot foresee. `schema`: the answer is JSON of this form. `rewrite` makes of a question with a history
+    what is searched for; the model reads the conversation as it was.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class RAG:
         fallback: System | None = None,
         decider: Decider | None = None,
         schema: Schema = None,
+        rewrite: Rewrite = with_earlier,
         name: str = "rag",
     ) -> None:
         self.name = name
@@ -78,6 +82,7 @@ class RAG:
         self._fallback = fallback
         self._decider = decider
         self._schema = schema
+        self._rewrite = rewrite
 
     def answer(self, question: Question | str) -> Answer:
         steps = self._steps(Question.of(question), live=False)
@@ -132,7 +137,7 @@ class RAG:
     def _steps(self, question: Question, *, live: bool) -> Stream[str, None, Answer]:
         hits, trace = self._found(question)
         if not hits:
-            nothing = Answer(ABSTENTION, "abstained", timings=_timings(trace), trace=tuple(trace))
+            nothing = Answer(ABSTENTION, "abstained", usage=_spent(trace), timings=_timings(trace), trace=tuple(trace))
             return (yield from self._instead(question, nothing, live))
         if live and not self._schema:
             generation = yield from self._generator.stream(self._messages(question, hits), max_tokens=self._max_tokens)
@@ -149,7 +154,8 @@ class RAG:
 
     def _found(self, question: Question) -> tuple[list[Hit], list[Step]]:
         with recording() as trace:
-            hits = self._retriever.retrieve(question.text, self._k)
+            query = self._rewrite(question) if question.history else question.text
+            hits = self._retriever.retrieve(query, self._k)
         start = time.perf_counter()
         packed = self._pack(hits)
         return packed, [*trace, Step("pack", shown(packed), time.perf_counter() - start)]
@@ -173,7 +179,7 @@ class RAG:
             outcome(cited.text),
             cited.citations,
             tuple(hits),
-            sum((step.usage for step in trace), generation.usage),
+            _spent(trace) + generation.usage,
             _timings(steps),
             cited.removed,
             cited.sentences,
@@ -222,6 +228,11 @@ class RAG:
 
     def _cited(self, said: str, hits: list[Hit], question: str) -> Cited:
         return cite_json(said, hits) if self._schema else cite(said, hits, question)
+
+
+def _spent(steps: list[Step]) -> Usage:
+    """What all steps took together."""
+    return sum((step.usage for step in steps), Usage())
 
 
 def _timings(steps: list[Step]) -> dict[str, float]:
