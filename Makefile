@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -66,6 +66,9 @@ bench-endtoend: .venv/ready .venv-peers/ready  ## Answers beside peers, same gen
 
 bench-vectors: .venv/ready  ## int8 beside llama.cpp, titles embedded or not, dense retrieval alone: DATA=folder
 	$(BIN)/python benchmarks/vectors.py --data $(DATA)
+
+bench-queries: .venv/ready  ## Follow-up questions, reformulations and hops beside plain search: DATA=folder
+	$(BIN)/python benchmarks/queries.py --data $(DATA)
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers

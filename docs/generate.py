@@ -57,6 +57,9 @@ statement has 60 seconds to give its next rows (on MySQL and MariaDB: all of the
 index nor shown.
 """
 
+SEARCHED = {"retriever": "hybrid", "rewrite": "earlier", "expand": "none", "hops": 1}
+"""Their other values are named when a wrong one is given."""
+
 
 def cli() -> str:
     """The help of every command."""
@@ -88,7 +91,7 @@ def configuration() -> str:
         pages += [SOURCES] if section is config.Corpus else []
     for kind, system, extra in (
         ("prompt", Prompt, {"shots": 0, "tuned": ""}),
-        ("rag", RAG, {"retriever": "hybrid", "fallback": "", "tuned": ""}),
+        ("rag", RAG, {**SEARCHED, "fallback": "", "tuned": ""}),
     ):
         pages.append(f'## [systems.NAME] with type = "{kind}"\n\n{_parameters(system.__init__, extra)}\n')
     pages.append('## [systems.NAME] with type = "classifier"\n\nOnly `tuned`, a checkpoint of the method `head`.\n')

@@ -33,6 +33,11 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         ("[systems.a]\ntype = 'rag'\nkk = 3", "unknown option in bakeoff.toml [systems.a]: 'kk'"),
         ("[systems.a]\ntype = 'rag'\nk = '3'", "[systems.a].k is '3', but must be of type int"),
         ("[systems.a]\ntype = 'prompt'\ntuned = 'x'", "unknown checkpoint 'x'"),
+        (
+            "[systems.a]\ntype = 'rag'\nexpand = 'hide'",
+            "[systems.a].expand: unknown value 'hide': did you mean 'hyde'?",
+        ),
+        ("[systems.a]\ntype = 'rag'\nrewrite = 'yes'", "known are earlier, model, none"),
     ],
 )
 def test_a_wrong_key_is_one_line_with_its_path(tmp_path: Path, text: str, says: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from bakeoff.models.generators.scripted import Generator
+from bakeoff.project import Project
 from bakeoff.retrieval import ByModel, Expanded, Hybrid, Iterative, Standalone, by_names, with_earlier
 from bakeoff.retrieval.hops import take_turns
 from bakeoff.retrieval.queries import ENOUGH_WORDS, MOST_WORDS, ask, replies
@@ -236,3 +238,26 @@ def test_rag_searches_for_the_rewritten_question_and_shows_the_one_that_was_aske
     answer = RAG(Generator(reply), library, rewrite=rewrite).answer(question)
     assert library.queries == ["What is the Titan? How heavy is it?", "How heavy is the Titan?"]
     assert answer.usage.output == 2 + 5
+
+
+# ---------------------------------------------------------------- bakeoff.toml
+
+
+def made_by(project: Path, options: str) -> list[str]:
+    """The names of the steps that a system of the project takes for a follow-up question."""
+    toml = (project / "bakeoff.toml").read_text()
+    (project / "bakeoff.toml").write_text(f"{toml}{options}\n")
+    answer = Project(project).system("rag").answer(conversation("How heavy is it?", "What is the Titan?", "A lamp."))
+    (project / "bakeoff.toml").write_text(toml)
+    return [step.name for step in answer.trace]
+
+
+def test_each_part_is_turned_on_in_the_project_file(project: Path) -> None:
+    Project(project).ingest()
+    asked = {"earlier questions", "standalone", "multi-query", "hyde", "hop 2", "hop 3"}
+    assert asked & set(made_by(project, "")) == {"earlier questions"}
+    assert asked & set(made_by(project, "rewrite = 'none'")) == set()
+    everything = made_by(project, "rewrite = 'model'\nexpand = 'hyde'\nhops = 2")
+    assert asked & set(everything) == {"standalone", "hyde", "hop 2"}
+    assert everything.count("hyde") == 1 and everything.count("hop 2") == 2
+    assert "hop 3" in made_by(project, "hops = 3")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bakeoff.examples import Examples, load_examples
     from bakeoff.models import embedder, generator
     from bakeoff.project import Project
-    from bakeoff.retrieval import BM25, Dense, Hybrid, Merged, Reranked
+    from bakeoff.retrieval import BM25, Dense, Expanded, Hybrid, Iterative, Merged, Reranked, Standalone
     from bakeoff.systems import RAG, Prompt
     from bakeoff.tuning import tune
     from bakeoff.types import Answer, Document, Evidence, Example, Hit, Message, Question
@@ -41,9 +41,12 @@ _HOME = {
     "Project": "project",
     "BM25": "retrieval",
     "Dense": "retrieval",
+    "Expanded": "retrieval",
     "Hybrid": "retrieval",
     "Merged": "retrieval",
     "Reranked": "retrieval",
+    "Iterative": "retrieval",
+    "Standalone": "retrieval",
     "RAG": "systems",
     "Prompt": "systems",
     "tune": "tuning",
@@ -68,15 +71,18 @@ __all__ = [
     "Evidence",
     "Example",
     "Examples",
+    "Expanded",
     "Hit",
     "Hybrid",
     "Merged",
+    "Iterative",
     "Message",
     "Project",
     "Prompt",
     "Question",
     "Recommendation",
     "Reranked",
+    "Standalone",
     "compare",
     "embedder",
     "generator",

@@ -97,7 +97,7 @@ def read(folder: Path) -> Config:
 
 
 def check_options(
-    where: str, options: Mapping[str, Any], function: Callable[..., Any] | None, *, also: Mapping[str, type]
+    where: str, options: Mapping[str, Any], function: Callable[..., Any] | None, *, also: Mapping[str, Any]
 ) -> None:
     """Check option names and types against `function`'s keyword-only parameters and `also`.
 

@@ -9,7 +9,7 @@ from collections.abc import Generator as Stream
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.examples import Split
     from bakeoff.retrieval.fitting import Fit
+    from bakeoff.retrieval.queries import Rewrite
     from bakeoff.tuning.check import Problem
 
 Progress = Callable[[int, int, str], None]
@@ -33,6 +34,13 @@ Progress = Callable[[int, int, str], None]
 
 SYSTEM_TYPES = ("classifier", "prompt", "rag")
 RETRIEVERS = ("bm25", "dense", "hybrid", "reranked")
+SEARCH = {
+    "retriever": str,
+    "rewrite": Literal["earlier", "model", "none"],
+    "expand": Literal["none", "multi-query", "hyde"],
+    "hops": int,
+}
+"""Options of a system that say how its passages are searched for."""
 
 
 class Project:
@@ -88,11 +96,20 @@ class Project:
             return Prompt(generator, shots=shots, name=name, **options)
         self._require_index()
         fallback, schema = options.pop("fallback", ""), options.pop("schema", "")
-        retriever = self.retriever(options.pop("retriever", "hybrid"))
+        retriever, rewrite = self._search({key: options.pop(key) for key in SEARCH if key in options})
         instead = self.system(fallback) if fallback else Prompt(generator) if options.get("mode") == "prefer" else None
         decider = load_decider(self._decider_path(name), self._decider_made_from(name))
         form = self._schema(name, schema) if schema else None
-        return RAG(generator, retriever, name=name, fallback=instead, decider=decider, schema=form, **options)
+        return RAG(
+            generator,
+            retriever,
+            name=name,
+            fallback=instead,
+            decider=decider,
+            schema=form,
+            rewrite=rewrite,
+            **options,
+        )
 
     def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
         """A retriever over this project's corpus, one of `RETRIEVERS`, or over what `groups` may read of it."""
@@ -351,6 +368,22 @@ class Project:
             model = str(self._fit_path)
         return plugins.get("rerankers", options.reranker)(index, model=model)
 
+    def _search(self, options: dict[str, Any]) -> tuple[Retriever, Rewrite]:
+        """What `SEARCH` describes; where a model is asked, it is the base, since a tuned one has learnt to answer."""
+        from bakeoff.retrieval import Expanded, Iterative, Standalone, with_earlier
+
+        retriever, base = self.retriever(options.get("retriever", "hybrid")), self._generator("")
+        if options.get("hops", 1) > 1:
+            retriever = Iterative(retriever, hops=options["hops"])
+        if options.get("expand", "none") != "none":
+            retriever = Expanded(retriever, base, how=options["expand"])
+        rewrites: dict[str, Rewrite] = {
+            "earlier": with_earlier,
+            "model": Standalone(base),
+            "none": lambda question: question.text,
+        }
+        return retriever, rewrites[options.get("rewrite", "earlier")]
+
     def _require_index(self) -> None:
         if not self.corpus.store.sources():
             raise ConfigError("the index is empty; run `bakeoff ingest` first")
@@ -419,10 +452,10 @@ class Project:
         kind = options.get("type", "")
         if kind not in SYSTEM_TYPES:
             raise ConfigError(f"{where} type: {UnknownNameError('system type', kind, SYSTEM_TYPES)}")
-        options_of: dict[str, tuple[Callable[..., object] | None, dict[str, type]]] = {
+        options_of: dict[str, tuple[Callable[..., object] | None, dict[str, Any]]] = {
             "classifier": (None, {}),
             "prompt": (Prompt.__init__, {"shots": int}),
-            "rag": (RAG.__init__, {"retriever": str, "fallback": str, "schema": str}),
+            "rag": (RAG.__init__, {**SEARCH, "fallback": str, "schema": str}),
         }
         function, also = options_of[kind]
         config.check_options(where, options, function, also={"type": str, "tuned": str, **also})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from bakeoff.retrieval.retrievers import Hybrid
+from bakeoff.retrieval.retrievers import RRF
 from bakeoff.trace import note
 from bakeoff.types import Filter, Generator, Hit, Message, Question, Retriever
 
@@ -93,7 +93,7 @@ class Expanded:
 
     def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
         queries = (query, *self._expand(query))
-        return Hybrid(*(_Fixed(self._retriever, words) for words in queries)).retrieve(query, k, filter=filter)
+        return RRF(*(_Fixed(self._retriever, words) for words in queries)).retrieve(query, k, filter=filter)
 
     def _expand(self, query: str) -> tuple[str, ...]:
         instruction = HYDE if self._how == "hyde" else MULTI_QUERY.format(n=self._n)

@@ -1,0 +1,269 @@
+"""What is searched for: reformulations, hypothetical passages, hops and follow-up questions, each beside plain search.
+
+    make bench-queries DATA=path/to/data
+
+HotpotQA: 1,000 paragraphs pooled from 100 questions of the distractor set, each its own passage; a question is found
+when both of its supporting paragraphs are among the first k. What the second hop searches for was chosen on every other
+question, all is reported on the rest. What a second hop takes from questions that need one passage: XQuAD and the demo
+company, whose questions of kind `multi` need two. Follow-ups: followups.jsonl, conversations about the demo company,
+each written by hand before anything was run on it; half of each kind chose how far back to go, the other is shown.
+Writes docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from results import machine, publish, table
+from retrieval import difference, mean
+
+import bakeoff
+from bakeoff import plugins
+from bakeoff.corpus import Corpus
+from bakeoff.models import generator
+from bakeoff.retrieval import BM25, ByModel, Dense, Expanded, Hybrid, Iterative, Standalone, with_earlier
+from bakeoff.retrieval.queries import Rewrite
+from bakeoff.systems import RAG
+from bakeoff.trace import recording
+from bakeoff.types import Evidence, Example, Generator, Hit, Message, Question, Retriever, Step, Usage
+
+MODEL = "smollm2-135m"
+DEMO = Path(bakeoff.__file__).parent / "demo"
+FOLLOW_UPS = Path(__file__).parent / "followups.jsonl"
+HOTPOT = Path("hotpotqa100") / "hotpotqa_distractor_100.jsonl"
+XQUAD = Path("xquad") / "xquad.en.json"
+
+Gold = Callable[[Sequence[Hit]], bool]
+"""Whether all that is needed stands among the hits."""
+
+
+@dataclass
+class Measured:
+    """One way to search, question by question."""
+
+    found: dict[int, list[float]] = field(default_factory=dict)
+    answers: list[float] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def costs(self) -> list[str]:
+        """Model calls, tokens in + out, and milliseconds of a search."""
+        n, usage = len(next(iter(self.found.values()))), sum((step.usage for step in self.steps), Usage())
+        calls = sum(step.usage.fresh > 0 for step in self.steps) / n
+        return [f"{calls:.1f}", f"{usage.fresh / n:.0f} + {usage.output / n:.0f}", f"{1000 * self.seconds / n:.0f}"]
+
+
+def main() -> None:
+    """Measure all four and write their tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds hotpotqa100 and xquad")
+    data = parser.parse_args().data
+    missing = [name for name in (HOTPOT, XQUAD) if not (data / name).is_file()]
+    if missing:
+        sys.exit(f"skipped: {data / missing[0]} is not there; give its folder with --data")
+    model = generator(MODEL)
+    with tempfile.TemporaryDirectory() as folder:
+        demo = Corpus(Path(folder) / "demo", "minilm-int8")
+        demo.sync(DEMO / "documents", f"sqlite:///{DEMO / 'shop.db'}")
+        texts = [
+            hotpotqa(data / HOTPOT, Path(folder), model),
+            f"{xquad(data / XQUAD, Path(folder))}\n{two_documents(demo)}",
+            follow_ups(demo, model),
+        ]
+    note = f"`make bench-queries DATA=...`, {MODEL} and minilm-int8 on {machine()}."
+    publish("queries", "\n\n".join([*texts, note]))
+    print("\n\n".join(texts))
+
+
+def hybrid(corpus: Corpus) -> Retriever:
+    """What every project has by default."""
+    return Hybrid(BM25(corpus), Dense(corpus))
+
+
+def measure(retriever: Retriever, asked: Sequence[tuple[str, Gold]], ks: Sequence[int]) -> Measured:
+    """Search for every query, and look whether its gold is among the first of each of `ks`."""
+    measured = Measured({k: [] for k in ks})
+    for query, gold in asked:
+        start = time.perf_counter()
+        with recording() as steps:
+            hits = retriever.retrieve(query, ks[-1])
+        measured.seconds += time.perf_counter() - start
+        measured.steps += steps
+        for k in ks:
+            measured.found[k].append(float(gold(hits[:k])))
+    return measured
+
+
+# ---------------------------------------------------------------- two paragraphs
+
+
+def hotpotqa(path: Path, folder: Path, model: Generator) -> str:
+    """A line for each way to search, answers included."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    paragraphs = {
+        title: "".join(sentences)
+        for row in rows
+        for title, sentences in zip(row["context"]["title"], row["context"]["sentences"], strict=True)
+    }
+    ids = {title: f"hotpotqa/{number:04}.md" for number, title in enumerate(sorted(paragraphs))}
+    (folder / "hotpotqa").mkdir()
+    for title, id in ids.items():
+        (folder / id).write_text(f"# {title}\n\n{paragraphs[title]}\n", encoding="utf-8")
+    corpus = Corpus(folder / "hotpotqa-index", "minilm-int8", chunk_tokens=512)
+    corpus.sync(folder / "hotpotqa")
+    plain = hybrid(corpus)
+    ways = {
+        "plain": plain,
+        "multi-query, 3 by the model": Expanded(plain, model),
+        "HyDE": Expanded(plain, model, how="hyde"),
+        "second hop by the model": Iterative(plain, ByModel(model)),
+        "second hop by names": Iterative(plain),
+        "second and third hop by names": Iterative(plain, hops=3),
+    }
+    reported, scored = rows[1::2], {}
+    recall = plugins.get("metrics", "recall")
+    for name, retriever in ways.items():
+        asked = [(row["question"], _both(ids[title] for title in row["supporting_facts"]["title"])) for row in reported]
+        scored[name] = measure(retriever, asked, (2, 3, 5, 10))
+        system = RAG(model, retriever)
+        for row in reported:
+            example = Example(row["id"], row["question"], (row["answer"],))
+            scored[name].answers.append(recall(example, system.answer(row["question"])) or 0.0)
+        print(name, mean(scored[name].found[3]), mean(scored[name].answers), file=sys.stderr, flush=True)
+    head = ["HotpotQA: both paragraphs", "@2", "@3", "@5", "@10", "@3 less plain", "answer recall", "less plain"]
+    lines = [
+        [
+            name,
+            *(short(found.found[k]) for k in (2, 3, 5, 10)),
+            against(found.found[3], scored["plain"].found[3]),
+            short(found.answers),
+            against(found.answers, scored["plain"].answers),
+            *found.costs(),
+        ]
+        for name, found in scored.items()
+    ]
+    return f"{len(reported)} questions, {len(paragraphs):,} paragraphs:\n\n{table([*head, *COSTS], lines)}"
+
+
+COSTS = ["calls", "tokens in + out", "search, ms"]
+
+
+def _both(ids: Iterable[str]) -> Gold:
+    wanted = set(ids)
+    return lambda hits: wanted <= {hit.chunk.document_id for hit in hits}
+
+
+def xquad(path: Path, folder: Path) -> str:
+    """What a second hop takes from questions that need one paragraph."""
+    asked: list[tuple[str, Gold]] = []
+    (folder / "xquad").mkdir()
+    for number, article in enumerate(json.loads(path.read_text(encoding="utf-8"))["data"]):
+        for place, paragraph in enumerate(article["paragraphs"]):
+            id = f"xquad/{number:02}-{place}.txt"
+            (folder / id).write_text(paragraph["context"], encoding="utf-8")
+            asked += [(entry["question"], _both([id])) for entry in paragraph["qas"]]
+    corpus = Corpus(folder / "xquad-index", "minilm-int8", chunk_tokens=512)
+    corpus.sync(folder / "xquad")
+    lines = compared(hybrid(corpus), {"one paragraph, XQuAD": asked})
+    return table(["second hop by names", "questions", "plain @3", "two hops @3", "difference"], lines)
+
+
+def two_documents(corpus: Corpus) -> str:
+    """The demo company's questions: those that need two documents, and those that need one."""
+    asked: dict[str, list[tuple[str, Gold]]] = {}
+    for row in map(json.loads, (DEMO / "questions.jsonl").read_text(encoding="utf-8").splitlines()):
+        places = [corpus.locate(Evidence(entry["document"], -1, -1, entry["quote"])) for entry in row["evidence"]]
+        if row["kind"] in ("multi", "fact", "table") and None not in places:
+            kind = "two documents, demo" if row["kind"] == "multi" else "one document, demo"
+            asked.setdefault(kind, []).append((row["question"], _shown([place for place in places if place])))
+    return "\n".join(f"| {' | '.join(line)} |" for line in compared(hybrid(corpus), asked))
+
+
+def compared(plain: Retriever, sets: dict[str, list[tuple[str, Gold]]]) -> list[list[str]]:
+    """One hop beside two."""
+    lines = []
+    for name, asked in sets.items():
+        one, two = (measure(retriever, asked, (3,)).found[3] for retriever in (plain, Iterative(plain)))
+        lines.append([name, f"{len(asked):,}", short(one), short(two), difference(two, one)])
+    return lines
+
+
+def _shown(evidence: Sequence[Evidence]) -> Gold:
+    return lambda hits: all(any(entry.in_chunk(hit.chunk) for hit in hits) for entry in evidence)
+
+
+# ---------------------------------------------------------------- conversations
+
+
+def follow_ups(corpus: Corpus, model: Generator) -> str:
+    """A line for each way to make a follow-up stand alone."""
+    kinds = ("follow-up", "chain", "change")
+    rows = [json.loads(line) for line in FOLLOW_UPS.read_text(encoding="utf-8").splitlines()]
+    reported = [row for kind in kinds for row in [row for row in rows if row["kind"] == kind][1::2]]
+    by_hand = {row["question"] + row["turns"][-1]: row["standalone"] for row in rows}
+    ways: dict[str, Rewrite] = {
+        "the last question alone": lambda question: question.text,
+        "earlier questions in front": with_earlier,
+        "rewritten by the model": Standalone(model),
+        "rewritten by hand": lambda question: by_hand[question.text + question.history[-1].content],
+    }
+    plain, recall, scored = hybrid(corpus), plugins.get("metrics", "recall"), {}
+    for name, rewrite in ways.items():
+        scored[name] = Measured({1: [], 3: []})
+        system = RAG(model, plain, rewrite=rewrite)
+        for row in reported:
+            question = Question(row["question"], _turns(row["turns"]))
+            start = time.perf_counter()
+            with recording() as steps:
+                hits = plain.retrieve(rewrite(question), 3)
+            scored[name].seconds += time.perf_counter() - start
+            scored[name].steps += steps
+            gold = _shown([corpus.locate(Evidence(row["document"], -1, -1, row["quote"]))])  # type: ignore[list-item]
+            for k, found in scored[name].found.items():
+                found.append(float(gold(hits[:k])))
+            example = Example(row["id"], row["question"], tuple(row["references"]))
+            scored[name].answers.append(recall(example, system.answer(question)) or 0.0)
+        print(name, mean(scored[name].found[3]), mean(scored[name].answers), file=sys.stderr, flush=True)
+    first = scored["the last question alone"]
+    changed = [number for number, row in enumerate(reported) if row["kind"] == "change"]
+    lines = [
+        [
+            name,
+            short(found.found[1]),
+            short(found.found[3]),
+            against(found.found[3], first.found[3]),
+            short([found.found[3][number] for number in changed]),
+            short(found.answers),
+            against(found.answers, first.answers),
+            *found.costs(),
+        ]
+        for name, found in scored.items()
+    ]
+    head = ["conversations: the passage", "@1", "@3", "@3 less alone", "@3, new subject", "answer recall", "less alone"]
+    n = f"{len(reported)} last questions, {len(changed)} of them on a new subject"
+    return f"{n}:\n\n{table([*head, *COSTS], lines)}"
+
+
+def _turns(texts: Sequence[str]) -> tuple[Message, ...]:
+    return tuple(Message("assistant" if number % 2 else "user", text) for number, text in enumerate(texts))
+
+
+def short(values: Sequence[float]) -> str:
+    """Their mean."""
+    return f"{sum(values) / len(values):.2f}"
+
+
+def against(one: Sequence[float], other: Sequence[float]) -> str:
+    """The paired difference; nothing beside itself."""
+    return "" if one is other else difference(one, other)
+
+
+if __name__ == "__main__":
+    main()
