@@ -6,7 +6,7 @@ HotpotQA: 1,000 paragraphs pooled from 100 questions of the distractor set, each
 when both of its supporting paragraphs are among the first k. What the second hop searches for was chosen on every other
 question, all is reported on the rest. What a second hop takes from questions that need one passage: XQuAD and the demo
 company, whose questions of kind `multi` need two. Follow-ups: followups.jsonl, conversations about the demo company,
-each written by hand before anything was run on it; half of each kind chose how far back to go, the other is shown.
+each written by hand before anything was run on it; `part` says which ones chose what is searched for.
 Writes docs/results.md.
 """
 
@@ -29,10 +29,23 @@ from bakeoff import plugins
 from bakeoff.corpus import Corpus
 from bakeoff.models import generator
 from bakeoff.retrieval import BM25, ByModel, Dense, Expanded, Hybrid, Iterative, Standalone, with_earlier
-from bakeoff.retrieval.queries import Rewrite
+from bakeoff.retrieval.queries import Rewrite, search
 from bakeoff.systems import RAG
 from bakeoff.trace import recording
-from bakeoff.types import Evidence, Example, Generator, Hit, Message, Question, Retriever, Step, Usage
+from bakeoff.types import (
+    Evidence,
+    Example,
+    Generation,
+    Generator,
+    Hit,
+    Message,
+    Pieces,
+    Question,
+    Retriever,
+    Schema,
+    Step,
+    Usage,
+)
 
 MODEL = "smollm2-135m"
 DEMO = Path(bakeoff.__file__).parent / "demo"
@@ -60,6 +73,23 @@ class Measured:
         return [f"{calls:.1f}", f"{usage.fresh / n:.0f} + {usage.output / n:.0f}", f"{1000 * self.seconds / n:.0f}"]
 
 
+class Remembering:
+    """The same prompt is answered once: ways to search that find the same need not be asked again."""
+
+    def __init__(self, model: Generator) -> None:
+        self.name, self.window, self.count = model.name, model.window, model.count
+        self._model = model
+        self._known: dict[tuple[Message, ...], Generation] = {}
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
+        if (prompt := tuple(messages)) not in self._known:
+            self._known[prompt] = self._model.generate(messages, max_tokens=max_tokens)
+        return self._known[prompt]
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
+        return self._model.stream(messages, max_tokens=max_tokens)
+
+
 def main() -> None:
     """Measure all four and write their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,7 +98,7 @@ def main() -> None:
     missing = [name for name in (HOTPOT, XQUAD) if not (data / name).is_file()]
     if missing:
         sys.exit(f"skipped: {data / missing[0]} is not there; give its folder with --data")
-    model = generator(MODEL)
+    model = Remembering(generator(MODEL))
     with tempfile.TemporaryDirectory() as folder:
         demo = Corpus(Path(folder) / "demo", "minilm-int8")
         demo.sync(DEMO / "documents", f"sqlite:///{DEMO / 'shop.db'}")
@@ -204,15 +234,14 @@ def _shown(evidence: Sequence[Evidence]) -> Gold:
 
 def follow_ups(corpus: Corpus, model: Generator) -> str:
     """A line for each way to make a follow-up stand alone."""
-    kinds = ("follow-up", "chain", "change")
     rows = [json.loads(line) for line in FOLLOW_UPS.read_text(encoding="utf-8").splitlines()]
-    reported = [row for kind in kinds for row in [row for row in rows if row["kind"] == kind][1::2]]
+    reported = [row for row in rows if row["part"] == "reported"]
     by_hand = {row["question"] + row["turns"][-1]: row["standalone"] for row in rows}
     ways: dict[str, Rewrite] = {
-        "the last question alone": lambda question: question.text,
+        "the last question alone": lambda question: (question.text,),
         "earlier questions in front": with_earlier,
         "rewritten by the model": Standalone(model),
-        "rewritten by hand": lambda question: by_hand[question.text + question.history[-1].content],
+        "rewritten by hand": lambda question: (by_hand[question.text + question.history[-1].content],),
     }
     plain, recall, scored = hybrid(corpus), plugins.get("metrics", "recall"), {}
     for name, rewrite in ways.items():
@@ -222,7 +251,7 @@ def follow_ups(corpus: Corpus, model: Generator) -> str:
             question = Question(row["question"], _turns(row["turns"]))
             start = time.perf_counter()
             with recording() as steps:
-                hits = plain.retrieve(rewrite(question), 3)
+                hits = search(plain, rewrite(question), 3)
             scored[name].seconds += time.perf_counter() - start
             scored[name].steps += steps
             gold = _shown([corpus.locate(Evidence(row["document"], -1, -1, row["quote"]))])  # type: ignore[list-item]

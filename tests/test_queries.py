@@ -10,8 +10,7 @@ import pytest
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.project import Project
 from bakeoff.retrieval import ByModel, Expanded, Hybrid, Iterative, Standalone, by_names, with_earlier
-from bakeoff.retrieval.hops import take_turns
-from bakeoff.retrieval.queries import ENOUGH_WORDS, MOST_WORDS, ask, replies
+from bakeoff.retrieval.queries import ENOUGH_WORDS, MOST_WORDS, ask, replies, take_turns
 from bakeoff.systems import RAG
 from bakeoff.trace import recording
 from bakeoff.types import Chunk, Filter, Hit, Message, Question, Usage
@@ -52,27 +51,30 @@ def conversation(last: str, *turns: str) -> Question:
 
 def test_a_follow_up_is_searched_for_with_the_question_before_it() -> None:
     question = conversation("How much does it weigh?", "Which is the smallest lamp you make, please?", "The Titan.")
-    assert with_earlier(question) == "Which is the smallest lamp you make, please? How much does it weigh?"
+    assert with_earlier(question) == (
+        "Which is the smallest lamp you make, please? How much does it weigh?",
+        "How much does it weigh?",
+    )
 
 
 def test_earlier_questions_are_taken_in_until_there_are_words_enough() -> None:
     enough = "word " * ENOUGH_WORDS
     short = conversation("And the burner?", "How long is the warranty?", "31 months.", "And the glass?", "12 years.")
-    assert with_earlier(short) == "How long is the warranty? And the glass? And the burner?"
-    assert with_earlier(conversation("Why?", "never", "x", enough, "y")) == f"{enough}Why?"
-    assert with_earlier(conversation(enough, "never", "x", "before?", "y")) == f"before? {enough}"
+    assert with_earlier(short)[0] == "How long is the warranty? And the glass? And the burner?"
+    assert with_earlier(conversation("Why?", "never", "x", enough, "y"))[0] == f"{enough}Why?"
+    assert with_earlier(conversation(enough, "never", "x", "before?", "y"))[0] == f"before? {enough}"
 
 
 def test_a_page_pasted_into_an_earlier_question_is_cut_from_its_end() -> None:
     page = " ".join(str(number) for number in range(500))
-    query = with_earlier(conversation("Why?", page, "x"))
+    query, _ = with_earlier(conversation("Why?", page, "x"))
     assert len(query.split()) == MOST_WORDS + 1 and query.endswith("498 499 Why?")
 
 
 def test_a_question_without_earlier_ones_stays_and_notes_nothing() -> None:
     with recording() as steps:
-        assert with_earlier(Question("Why?", (Message("system", "Be brief."),))) == "Why?"
-        assert Standalone(Generator())(Question("Why?")) == "Why?"
+        assert with_earlier(Question("Why?", (Message("system", "Be brief."),))) == ("Why?",)
+        assert Standalone(Generator())(Question("Why?")) == ("Why?",)
     assert steps == []
 
 
@@ -85,7 +87,7 @@ def test_a_model_rewrites_a_follow_up_from_the_conversation() -> None:
 
     question = conversation("How much does it weigh?", "Which is the smallest lamp?", "The Titan.")
     with recording() as steps:
-        assert Standalone(Generator(reply))(question) == "How much does the Titan weigh?"
+        assert Standalone(Generator(reply))(question) == ("How much does the Titan weigh?",)
     assert seen[-1].content == (
         "User: Which is the smallest lamp?\nAssistant: The Titan.\nLast question: How much does it weigh?"
     )
@@ -99,7 +101,13 @@ def test_a_model_rewrites_a_follow_up_from_the_conversation() -> None:
 )
 def test_a_useless_rewriting_leaves_the_question_as_it_is(reply: str) -> None:
     question = conversation("And Express?", "How much is Standard?", "9 crowns.")
-    assert Standalone(Generator(lambda _: reply))(question) == "And Express?"
+    assert Standalone(Generator(lambda _: reply))(question) == ("And Express?",)
+
+
+def test_a_new_subject_is_found_beside_the_old_one() -> None:
+    library = Library(Titan=[hit("t1"), hit("t2"), hit("t3")], probation=[hit("p")])
+    found = RAG(Generator(), library).answer(conversation("How long is probation?", "What is the Titan?", "A lamp."))
+    assert ids(found.hits) == ["t1", "p", "t2"]
 
 
 # ---------------------------------------------------------------- what models reply
@@ -236,7 +244,7 @@ def test_rag_searches_for_the_rewritten_question_and_shows_the_one_that_was_aske
     assert seen[-1].endswith("Question: How heavy is it?")
     rewrite = Standalone(Generator(lambda _: "How heavy is the Titan?"))
     answer = RAG(Generator(reply), library, rewrite=rewrite).answer(question)
-    assert library.queries == ["What is the Titan? How heavy is it?", "How heavy is the Titan?"]
+    assert library.queries == ["What is the Titan? How heavy is it?", "How heavy is it?", "How heavy is the Titan?"]
     assert answer.usage.output == 2 + 5
 
 

@@ -380,7 +380,7 @@ class Project:
         rewrites: dict[str, Rewrite] = {
             "earlier": with_earlier,
             "model": Standalone(base),
-            "none": lambda question: question.text,
+            "none": lambda question: (question.text,),
         }
         return retriever, rewrites[options.get("rewrite", "earlier")]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from bakeoff.retrieval.queries import ask, replies
+from bakeoff.retrieval.queries import ask, replies, take_turns
 from bakeoff.trace import note, note_hits
 from bakeoff.types import Filter, Generator, Hit, Retriever
 
@@ -80,20 +79,6 @@ class ByModel:
         query = "" if query.strip(".!").upper() == "ENOUGH" else query
         note(f"hop {len(read) + 1}", query, generation.usage.seconds, generation.usage)
         return query
-
-
-def take_turns(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
-    """At most `k` hits: each list in turn gives its best one that is not there yet."""
-    taken: dict[str, Hit] = {}
-    waiting = [iter(hits) for hits in lists]
-    while waiting and len(taken) < k:
-        for hits in list(waiting):
-            hit = next((hit for hit in hits if hit.chunk.id not in taken), None)
-            if hit is None:
-                waiting.remove(hits)
-            elif len(taken) < k:
-                taken[hit.chunk.id] = replace(hit, score=1 / (len(taken) + 1))
-    return list(taken.values())
 
 
 def _words(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
 from bakeoff.retrieval.conflicts import notes
 from bakeoff.retrieval.context import pack, quoted, render
-from bakeoff.retrieval.queries import Rewrite, with_earlier
+from bakeoff.retrieval.queries import Rewrite, search, with_earlier
 from bakeoff.systems.decider import Decider, features
 from bakeoff.systems.prompt import ABSTENTION, outcome, target
 from bakeoff.trace import recording, shown
@@ -154,8 +154,8 @@ class RAG:
 
     def _found(self, question: Question) -> tuple[list[Hit], list[Step]]:
         with recording() as trace:
-            query = self._rewrite(question) if question.history else question.text
-            hits = self._retriever.retrieve(query, self._k)
+            queries = self._rewrite(question) if question.history else (question.text,)
+            hits = search(self._retriever, queries, self._k)
         start = time.perf_counter()
         packed = self._pack(hits)
         return packed, [*trace, Step("pack", shown(packed), time.perf_counter() - start)]
