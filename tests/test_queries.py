@@ -10,7 +10,7 @@ import pytest
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.project import Project
 from bakeoff.retrieval import ByModel, Expanded, Hybrid, Iterative, Standalone, by_names, with_earlier
-from bakeoff.retrieval.queries import ENOUGH_WORDS, MOST_WORDS, ask, replies, take_turns
+from bakeoff.retrieval.queries import ENOUGH_WORDS, MOST_CHARACTERS, ask, replies, take_turns
 from bakeoff.systems import RAG
 from bakeoff.trace import recording
 from bakeoff.types import Chunk, Filter, Hit, Message, Question, Usage
@@ -68,7 +68,7 @@ def test_earlier_questions_are_taken_in_until_there_are_words_enough() -> None:
 def test_a_page_pasted_into_an_earlier_question_is_cut_from_its_end() -> None:
     page = " ".join(str(number) for number in range(500))
     query, _ = with_earlier(conversation("Why?", page, "x"))
-    assert len(query.split()) == MOST_WORDS + 1 and query.endswith("498 499 Why?")
+    assert len(query) == MOST_CHARACTERS + len(" Why?") and query.endswith("498 499 Why?")
 
 
 def test_a_question_without_earlier_ones_stays_and_notes_nothing() -> None:
@@ -163,6 +163,10 @@ QUESTION = "Jaclyn Stapp is married to the singer of a band that disbanded when?
 
 def test_the_second_query_is_what_the_first_passage_lacks_and_names() -> None:
     assert by_names(QUESTION, [STAPP]) == "singer that disbanded when Scott Creed 2006"
+
+
+def test_a_script_without_capitals_leaves_the_missing_words() -> None:
+    assert by_names("塔 有 多高", [hit("t", "塔 在 巴黎 1889")]) == "有 多高 1889"
 
 
 def test_a_second_hop_reads_the_best_passage_and_the_lists_take_turns() -> None:

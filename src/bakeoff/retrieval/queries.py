@@ -17,8 +17,8 @@ Rewrite = Callable[[Question], tuple[str, ...]]
 ENOUGH_WORDS = 12
 """Earlier questions are taken in until the query has so many words: "And the burner?" after "And the glass?" says no
 more than before. Of 6 such chains the passage was first for 3 with one earlier question, for 6 with 10 to 16 words."""
-MOST_WORDS = 64
-"""And no more than these: a page that was pasted into a question would not fit the embedder."""
+MOST_CHARACTERS = 400
+"""And no more than these of what was asked earlier: a page that was pasted in would not fit the embedder."""
 
 LATEST_TURNS = 6
 """A model is shown so many turns of a conversation: what a question leaves out was said lately."""
@@ -50,7 +50,7 @@ def with_earlier(question: Question) -> tuple[str, ...]:
                 break
     if not words:
         return (question.text,)
-    query = " ".join([*words[-MOST_WORDS:], question.text])
+    query = f"{' '.join(words)[-MOST_CHARACTERS:]} {question.text}"
     note("earlier questions", query)
     return query, question.text
 
