@@ -186,14 +186,19 @@ def test_a_generator_that_repeats_itself_stops_within_its_steps() -> None:
     tool = Tool("search", "", lambda query: calls.append(query) or Found("nothing"))  # type: ignore[func-returns-value]
     script = Script("Action: search[x]")
     answer = ask(script, tool, steps=50)
-    assert (len(script.seen), calls, answer.outcome) == (3, ["x"], "abstained")
+    assert (len(script.seen), calls, answer.outcome) == (4, ["x"], "abstained")
     assert "this was done before" in observations(answer)[1]
     assert "last step" in script.seen[-1][-1].content
 
 
 def test_on_the_last_step_an_answer_needs_no_mark_but_a_thought_is_none() -> None:
     assert ask(Script("Action: search[x]", "90 grams [1]"), passages(TITAN), steps=2).text == "90 grams [1]"
-    assert ask(Script("Action: search[x]", "Thought: hm"), passages(TITAN), steps=2).outcome == "abstained"
+    for reply in ("Thought: hm", f"{fenced('made up')}", "Action: search[y]"):
+        assert ask(Script("Action: search[x]", reply), passages(TITAN), steps=2).outcome == "abstained"
+
+
+def test_the_marks_around_an_observation_are_no_part_of_an_answer() -> None:
+    assert parse(f"Answer: 37.5\n{fenced('37.5').splitlines()[-1]}").answer == "37.5"
 
 
 @pytest.mark.parametrize("budget", [1, 200, 900, 2_000, 4_000])

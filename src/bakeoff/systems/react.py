@@ -15,7 +15,7 @@ from bakeoff.retrieval.citing import cite
 from bakeoff.retrieval.context import flat, pack
 from bakeoff.systems.prompt import ABSTENTION, outcome
 from bakeoff.systems.replies import Reply, parse
-from bakeoff.systems.tools import Found, Refused, Shot, Tool
+from bakeoff.systems.tools import Refused, Shot, Tool
 from bakeoff.types import Answer, Generator, Hit, Message, Question, Step, Usage
 
 INSTRUCTION = f"""\
@@ -33,6 +33,8 @@ LAST = "This was the last step. Reply with the answer now:\nAnswer:"
 
 OBSERVATION = 512
 """Tokens of passages that one observation shows; of other text, three times as many characters."""
+MISSES = 2
+"""After so many in a row the answer is asked for: decoding is greedy, and would go on like that."""
 LONGEST = 1000
 """Characters of an action's input."""
 
@@ -68,7 +70,9 @@ class ReAct:
             size = self._generator.count([*work.messages, Message("user", LAST)]) + self._max_tokens
             if not self._fits(work, size):
                 return work.answer(ABSTENTION, why="the tokens for another step are spent")
-            last = left == 0 or work.stuck or not self._fits(work, size, size + OBSERVATION + self._max_tokens)
+            last = (
+                left == 0 or work.misses == MISSES or not self._fits(work, size, size + OBSERVATION + self._max_tokens)
+            )
             if last:
                 work.say(LAST)
             reply = parse(self._think(work))
@@ -92,13 +96,12 @@ class ReAct:
 
     def _act(self, work: _Work, reply: Reply) -> None:
         """Use the tool, and show what came of it."""
-        work.stuck = reply.kept == work.kept
-        work.kept = reply.kept
         work.messages.append(Message("assistant", reply.kept))
         if reply.tool:
             work.note("action", f"{reply.tool}[{reply.input}]")
         try:
-            found = self._use(work, reply)
+            self._check(work, reply)
+            found = self._tools[reply.tool].use(reply.input)
             shown = pack(found.hits, OBSERVATION, self._count) or found.hits[:1]
             text = "\n".join([_cut(found.text), *work.passages(shown)]).strip()
         except Refused as refusal:
@@ -107,7 +110,9 @@ class ReAct:
         # A small model reads best what stands near the end, so the question is asked again behind what was found.
         work.messages.append(Message("user", f"{fenced(text)}\n{work.asked}"))
 
-    def _use(self, work: _Work, reply: Reply) -> Found:
+    def _check(self, work: _Work, reply: Reply) -> None:
+        """Raises `Refused` where there is nothing to use; what is used once is not used again."""
+        work.misses += 1
         if not reply.tool:
             raise Refused("this reply holds neither; end it with 'Action: tool[input]' or 'Answer: ...'")
         if reply.tool not in self._tools:
@@ -119,7 +124,7 @@ class ReAct:
         if (reply.tool, reply.input) in work.done:
             raise Refused("this was done before, with the result above; do something else, or answer")
         work.done.add((reply.tool, reply.input))
-        return self._tools[reply.tool].use(reply.input)
+        work.misses = 0
 
 
 @dataclass(slots=True)
@@ -132,9 +137,8 @@ class _Work:
     """Passages that were shown, each under its place in this list + 1."""
     done: set[tuple[str, str]] = field(default_factory=set)
     trace: list[Step] = field(default_factory=list)
-    kept: str | None = None
-    stuck: bool = False
-    """Whether the last two replies were the same: greedy decoding would go on like that."""
+    misses: int = 0
+    """Replies in a row that no tool could use."""
     usage: Usage = field(default_factory=Usage)
     clock: float = field(default_factory=time.perf_counter)
 

@@ -23,10 +23,11 @@ class Reply:
 def parse(text: str) -> Reply:
     """Find the first action or answer."""
     text = text.encode("utf-8", "replace").decode()  # half an emoji would break whatever it is given to
+    text = _MARK.sub("", text)  # a small model copies the marks around observations into its answer
     found = _ACT.search(text)
     if not found:
         kept = text.strip()
-        return Reply(_THOUGHT.sub("", kept), bare="" if _THOUGHT.match(kept) else kept, kept=kept)
+        return Reply(_THOUGHT.sub("", kept), bare="" if _LABEL.match(kept) else kept, kept=kept)
     end = next((label.start() for label in _LABEL.finditer(text, found.end())), len(text))
     thought, kept = _THOUGHT.sub("", text[: found.start()].strip()), text[:end].strip()
     if found["tool"] is None:
@@ -59,7 +60,8 @@ _ACT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LABEL = re.compile(
-    r"^[ \t*#]*(?:thought|action|observation|(?:final[ \t]+)?answer|question)\b[ \t*\d]*[:,]",
+    r"^[ \t*#]*(?:thought|action|observation|(?:final[ \t]+)?answer|question)\b[ \t*\d]*(?:[:,]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
+_MARK = re.compile(r"</?[0-9a-f]{16}>?")
 _THOUGHT = re.compile(r"^[\s*#]*thought[ \t*\d]*:[ \t*]*", re.IGNORECASE)
