@@ -45,8 +45,8 @@ class Dense:
 class Hybrid:
     """The weighted sum of standard scores: how many deviations a hit stands above the mean of all that were found.
 
-    What a retriever did not find has the score of its last hit. Equal weights were best, or within .001 of it, on two
-    of three development collections, and beat reciprocal ranks on all three (docs/log.md).
+    What a retriever did not find has the score of its last hit. Equal weights were within .003 of the best on two of
+    three development collections, and beat reciprocal ranks on all three (docs/log.md).
     """
 
     def __init__(self, *retrievers: Retriever, weights: Sequence[float] = (), depth: int = DEPTH) -> None:
