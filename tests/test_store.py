@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bakeoff import plugins
+from bakeoff.corpus import vectors
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.types import Chunk, Document, Filter, Hit, Store, Vectors
 
@@ -24,9 +25,12 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path 
     return request.param, tmp_path / "corpus.db"
 
 
-@pytest.fixture
-def store(location: tuple[str, Path | str]) -> Iterator[Store]:
-    opened = plugins.get("stores", location[0])(location[1])
+@pytest.fixture(params=[False, True], ids=["exact", "approximate"])
+def store(
+    location: tuple[str, Path | str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    monkeypatch.setattr(vectors, "NEWEST", 0)  # so that the graph holds even one chunk
+    opened = plugins.get("stores", location[0])(location[1], approximate=request.param)
     yield opened
     opened.close()
 
@@ -36,7 +40,7 @@ def unit(*values: float) -> Vectors:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def put(store: Store, id: str, texts: list[str], vectors: list[Vectors], source: str = "s", stamp: str = "1") -> None:
+def put(store: Store, id: str, texts: list[str], rows: list[Vectors], source: str = "s", stamp: str = "1") -> None:
     whole = "\n".join(texts)
     starts = [whole.index(text) for text in texts]
     chunks = [Chunk(f"{id}#{s}", id, t, s, s + len(t), 3, "Head") for s, t in zip(starts, texts, strict=True)]
@@ -44,9 +48,10 @@ def put(store: Store, id: str, texts: list[str], vectors: list[Vectors], source:
         Document(id, whole, source, {"title": "T"}),
         stamp,
         chunks,
-        np.array(vectors, dtype=np.float32),
+        np.array(rows, dtype=np.float32),
         [c.text for c in chunks],
     )
+    store.optimize()
 
 
 def test_what_is_put_is_found_by_words_and_by_vector(store: Store) -> None:
@@ -212,6 +217,7 @@ def test_writers_at_once_take_turns(store: Store) -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(write, name) for name in "abcd"]:
             done.result()
+    store.optimize()
     assert store.sources() == dict.fromkeys("abcd", 20)
     assert store.check() == []
 

@@ -64,7 +64,7 @@ def mend(folder: Path) -> list[str]:
     """
     project = Project(folder)
     damaged = project.corpus.store.mend()
-    done = ["the full-text index was built anew"]
+    done = ["what is derived in the index was built anew"]
     if damaged:
         done.append(f"{len(damaged)} damaged documents were dropped; run `bakeoff ingest` to read them again")
     return done

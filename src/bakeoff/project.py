@@ -71,6 +71,7 @@ class Project:
             self.folder / "index",
             options.embedder,
             store=options.store,
+            vectors=options.vectors,
             chunk_tokens=options.chunk_tokens,
             headers=options.headers,
         )

@@ -6,8 +6,8 @@ Records are frozen; a protocol has few methods. This module imports nothing of t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Stream
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -336,7 +336,10 @@ class Searchable(Protocol):
         ...
 
     def search_vectors(self, vector: Vectors, k: int, filter: Filter | None = None) -> list[Hit]:
-        """Exact inner product with `vector`, shape [dimension]."""
+        """The highest inner products with `vector`, shape [dimension].
+
+        Scores are exact. An approximate store may miss one of the best; it never returns fewer than `k` if there are.
+        """
         ...
 
 
@@ -392,6 +395,10 @@ class Store(Searchable, Protocol):
 
         Raises `StoreError` where what stands beside was made with another embedder.
         """
+        ...
+
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Renew what is derived and only makes searches faster, where that pays; at the end of a sync."""
         ...
 
     def purge(self) -> None:

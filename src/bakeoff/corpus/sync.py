@@ -27,13 +27,16 @@ Progress = Callable[[int, int, str], None]
 
 BATCH = 64
 """Chunks that are embedded together: enough to sort by length, few enough to lose little to a crash."""
+VECTORS = ("approximate", "exact")
+"""How the nearest vectors are found."""
 
 
 class Corpus:
     """Documents, kept fresh and searchable, in the folder `path`.
 
     `chunk_tokens` is the longest passage in the embedder's tokens. `store`: the name of an embedded store, or the URL
-    of a server's, as in `postgresql://user@host/database?schema=name`. `headers`: embed title and section with each
+    of a server's, as in `postgresql://user@host/database?schema=name`. `vectors`: "exact", or "approximate" to search a
+    million passages in milliseconds and miss one of a hundred of the best. `headers`: embed title and section with each
     passage; on long papers that cost 7 points of hit@5 (docs/results.md).
     """
 
@@ -43,6 +46,7 @@ class Corpus:
         embedder: Embedder | str = "minilm",
         *,
         store: str = "sqlite",
+        vectors: str = "exact",
         chunk_tokens: int = 128,
         headers: bool = False,
     ) -> None:
@@ -56,8 +60,11 @@ class Corpus:
         except OSError as error:
             raise StoreError(f"cannot make the folder {path}: {error.strerror}; choose another") from error
         store = filled(store)
+        if vectors not in VECTORS:
+            raise UnknownNameError("kind of vector search", vectors, VECTORS)
         name, url, _ = store.partition("://")
-        self.store: Store = plugins.get("stores", name)(store if url else Path(path) / "corpus.db")
+        place = store if url else Path(path) / "corpus.db"
+        self.store: Store = plugins.get("stores", name)(place, approximate=vectors == "approximate")
 
     @property
     def embedder(self) -> Embedder:
@@ -106,6 +113,8 @@ class Corpus:
         if renewed:
             run.require_all()
             self.store.swap(fingerprint)
+        if not dry_run:
+            self.store.optimize(lambda done, total: run.report(done, total, "vector index"))
         return run.changes()
 
     def forget(self, name: str) -> int:
@@ -269,6 +278,10 @@ class _Run:
                 "run `bakeoff ingest` again: what was embedded is kept"
             )
 
+    def report(self, done: int, total: int, text: str) -> None:
+        if self._progress:
+            self._progress(done, total, text)
+
     def changes(self) -> Changes:
         return Changes(
             **{what: tuple(ids) for what, ids in self._done.items()}, failed=self._failed, unread=self._unread
@@ -348,5 +361,4 @@ class _Run:
 
     def _advance(self, id: str) -> None:
         self._count += 1
-        if self._progress:
-            self._progress(self._count, self._total, f"indexing: {id}")
+        self.report(self._count, self._total, f"indexing: {id}")
