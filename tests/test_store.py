@@ -172,6 +172,7 @@ def test_an_index_beside_is_not_seen_until_it_is_swapped_in(store: Store) -> Non
     assert [hit.chunk.text for hit in store.search_vectors(unit(0, 1, 0), 5)] == ["lamps", "oil"]
     assert [hit.chunk.text for hit in store.search_text("lamp", 5)] == ["lamps"]
     assert store.search_text("brass", 5) == []
+    store.optimize()
     assert store.check() == []
 
 
