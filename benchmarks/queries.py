@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from results import machine, publish, table
 from retrieval import difference, mean
@@ -28,7 +29,7 @@ import bakeoff
 from bakeoff import plugins
 from bakeoff.corpus import Corpus
 from bakeoff.models import generator
-from bakeoff.retrieval import BM25, ByModel, Dense, Expanded, Hybrid, Iterative, Standalone, with_earlier
+from bakeoff.retrieval import BM25, RRF, ByModel, Dense, Expanded, Hybrid, Iterative, Standalone, with_earlier
 from bakeoff.retrieval.queries import Rewrite, search
 from bakeoff.systems import RAG
 from bakeoff.trace import recording
@@ -102,14 +103,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         demo = Corpus(Path(folder) / "demo", "minilm-int8")
         demo.sync(DEMO / "documents", f"sqlite:///{DEMO / 'shop.db'}")
-        texts = [
-            hotpotqa(data / HOTPOT, Path(folder), model),
-            f"{xquad(data / XQUAD, Path(folder))}\n{two_documents(demo)}",
-            follow_ups(demo, model),
-        ]
-    note = f"`make bench-queries DATA=...`, {MODEL} and minilm-int8 on {machine()}."
-    publish("queries", "\n\n".join([*texts, note]))
-    print("\n\n".join(texts))
+        pooled = read_hotpotqa(data / HOTPOT, Path(folder))
+        text = without_model(pooled, read_xquad(data / XQUAD, Path(folder)), demo)
+        publish("hops", f"{text}\n\n{made('minilm-int8')}")
+        texts = [hotpotqa(pooled, model), follow_ups(demo, model)]
+    publish("queries", "\n\n".join([*texts, made(f"{MODEL} and minilm-int8, by reciprocal ranks,")]))
+    print("\n\n".join([text, *texts]))
+
+
+def made(of: str) -> str:
+    """The line under a table."""
+    return f"`make bench-queries DATA=...`, {of} on {machine()}."
 
 
 def hybrid(corpus: Corpus) -> Retriever:
@@ -134,8 +138,17 @@ def measure(retriever: Retriever, asked: Sequence[tuple[str, Gold]], ks: Sequenc
 # ---------------------------------------------------------------- two paragraphs
 
 
-def hotpotqa(path: Path, folder: Path, model: Generator) -> str:
-    """A line for each way to search, answers included."""
+@dataclass(frozen=True)
+class Pooled:
+    """The paragraphs of a set of questions in one index, and which of them each question needs."""
+
+    corpus: Corpus
+    asked: list[tuple[str, Gold]]
+    answers: list[str] = field(default_factory=list)
+
+
+def read_hotpotqa(path: Path, folder: Path) -> Pooled:
+    """The questions that are reported: every other one."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     paragraphs = {
         title: "".join(sentences)
@@ -148,7 +161,13 @@ def hotpotqa(path: Path, folder: Path, model: Generator) -> str:
         (folder / id).write_text(f"# {title}\n\n{paragraphs[title]}\n", encoding="utf-8")
     corpus = Corpus(folder / "hotpotqa-index", "minilm-int8", chunk_tokens=512)
     corpus.sync(folder / "hotpotqa")
-    plain = hybrid(corpus)
+    asked = [(row["question"], _both(ids[title] for title in row["supporting_facts"]["title"])) for row in rows]
+    return Pooled(corpus, asked[1::2], [row["answer"] for row in rows[1::2]])
+
+
+def hotpotqa(pooled: Pooled, model: Generator) -> str:
+    """A line for each way to search, answers included."""
+    plain = RRF(BM25(pooled.corpus), Dense(pooled.corpus))
     ways = {
         "plain": plain,
         "multi-query, 3 by the model": Expanded(plain, model),
@@ -157,15 +176,13 @@ def hotpotqa(path: Path, folder: Path, model: Generator) -> str:
         "second hop by names": Iterative(plain),
         "second and third hop by names": Iterative(plain, hops=3),
     }
-    reported, scored = rows[1::2], {}
-    recall = plugins.get("metrics", "recall")
+    recall, scored = plugins.get("metrics", "recall"), {}
     for name, retriever in ways.items():
-        asked = [(row["question"], _both(ids[title] for title in row["supporting_facts"]["title"])) for row in reported]
-        scored[name] = measure(retriever, asked, (2, 3, 5, 10))
+        scored[name] = measure(retriever, pooled.asked, (2, 3, 5, 10))
         system = RAG(model, retriever)
-        for row in reported:
-            example = Example(row["id"], row["question"], (row["answer"],))
-            scored[name].answers.append(recall(example, system.answer(row["question"])) or 0.0)
+        for (question, _), answer in zip(pooled.asked, pooled.answers, strict=True):
+            example = Example(question, question, (answer,))
+            scored[name].answers.append(recall(example, system.answer(question)) or 0.0)
         print(name, mean(scored[name].found[3]), mean(scored[name].answers), file=sys.stderr, flush=True)
     head = ["HotpotQA: both paragraphs", "@2", "@3", "@5", "@10", "@3 less plain", "answer recall", "less plain"]
     lines = [
@@ -179,7 +196,8 @@ def hotpotqa(path: Path, folder: Path, model: Generator) -> str:
         ]
         for name, found in scored.items()
     ]
-    return f"{len(reported)} questions, {len(paragraphs):,} paragraphs:\n\n{table([*head, *COSTS], lines)}"
+    n = f"{len(pooled.asked)} questions, {len(pooled.corpus.store.ids()):,} paragraphs"
+    return f"{n}:\n\n{table([*head, *COSTS], lines)}"
 
 
 COSTS = ["calls", "tokens in + out", "search, ms"]
@@ -190,8 +208,36 @@ def _both(ids: Iterable[str]) -> Gold:
     return lambda hits: wanted <= {hit.chunk.document_id for hit in hits}
 
 
-def xquad(path: Path, folder: Path) -> str:
-    """What a second hop takes from questions that need one paragraph."""
+# ---------------------------------------------------------------- what asks no model
+
+
+def without_model(pooled: Pooled, single: Pooled, demo: Corpus) -> str:
+    """A second hop where one is needed and where none is, and earlier questions, on the default hybrid."""
+    one, two = demo_questions(demo)
+    lines = [
+        [f"second hop: {name}", *compared(measure(plain, asked, (3,)), measure(Iterative(plain), asked, (3,)))]
+        for name, plain, asked in (
+            ("two paragraphs, HotpotQA", hybrid(pooled.corpus), pooled.asked),
+            ("two documents, demo", hybrid(demo), two),
+            ("one paragraph, XQuAD", hybrid(single.corpus), single.asked),
+            ("one document, demo", hybrid(demo), one),
+        )
+    ]
+    for name, changes in (("the same subject", False), ("a new subject", True)):
+        rows = [row for row in conversations() if (row["kind"] == "change") == changes]
+        without, earlier = (followed(demo, hybrid(demo), way, rows) for way in (alone, with_earlier))
+        lines.append([f"earlier questions: {name}", *compared(without, earlier)])
+    return table(["default hybrid, all that is needed", "questions", "plain @3", "so @3", "difference"], lines)
+
+
+def compared(plain: Measured, other: Measured) -> list[str]:
+    """How many, both at 3, and the difference."""
+    one, two = plain.found[3], other.found[3]
+    return [f"{len(one):,}", short(one), short(two), difference(two, one)]
+
+
+def read_xquad(path: Path, folder: Path) -> Pooled:
+    """All questions; each needs one paragraph."""
     asked: list[tuple[str, Gold]] = []
     (folder / "xquad").mkdir()
     for number, article in enumerate(json.loads(path.read_text(encoding="utf-8"))["data"]):
@@ -201,28 +247,19 @@ def xquad(path: Path, folder: Path) -> str:
             asked += [(entry["question"], _both([id])) for entry in paragraph["qas"]]
     corpus = Corpus(folder / "xquad-index", "minilm-int8", chunk_tokens=512)
     corpus.sync(folder / "xquad")
-    lines = compared(hybrid(corpus), {"one paragraph, XQuAD": asked})
-    return table(["second hop by names", "questions", "plain @3", "two hops @3", "difference"], lines)
+    return Pooled(corpus, asked)
 
 
-def two_documents(corpus: Corpus) -> str:
-    """The demo company's questions: those that need two documents, and those that need one."""
-    asked: dict[str, list[tuple[str, Gold]]] = {}
+def demo_questions(corpus: Corpus) -> tuple[list[tuple[str, Gold]], list[tuple[str, Gold]]]:
+    """The demo company's questions that need one document, and those that need two."""
+    one: list[tuple[str, Gold]] = []
+    two: list[tuple[str, Gold]] = []
     for row in map(json.loads, (DEMO / "questions.jsonl").read_text(encoding="utf-8").splitlines()):
         places = [corpus.locate(Evidence(entry["document"], -1, -1, entry["quote"])) for entry in row["evidence"]]
         if row["kind"] in ("multi", "fact", "table") and None not in places:
-            kind = "two documents, demo" if row["kind"] == "multi" else "one document, demo"
-            asked.setdefault(kind, []).append((row["question"], _shown([place for place in places if place])))
-    return "\n".join(f"| {' | '.join(line)} |" for line in compared(hybrid(corpus), asked))
-
-
-def compared(plain: Retriever, sets: dict[str, list[tuple[str, Gold]]]) -> list[list[str]]:
-    """One hop beside two."""
-    lines = []
-    for name, asked in sets.items():
-        one, two = (measure(retriever, asked, (3,)).found[3] for retriever in (plain, Iterative(plain)))
-        lines.append([name, f"{len(asked):,}", short(one), short(two), difference(two, one)])
-    return lines
+            gold = _shown([place for place in places if place])
+            (two if row["kind"] == "multi" else one).append((row["question"], gold))
+    return one, two
 
 
 def _shown(evidence: Sequence[Evidence]) -> Gold:
@@ -232,33 +269,30 @@ def _shown(evidence: Sequence[Evidence]) -> Gold:
 # ---------------------------------------------------------------- conversations
 
 
+def conversations() -> list[dict[str, Any]]:
+    """Those that are reported."""
+    rows = map(json.loads, FOLLOW_UPS.read_text(encoding="utf-8").splitlines())
+    return [row for row in rows if row["part"] == "reported"]
+
+
 def follow_ups(corpus: Corpus, model: Generator) -> str:
     """A line for each way to make a follow-up stand alone."""
-    rows = [json.loads(line) for line in FOLLOW_UPS.read_text(encoding="utf-8").splitlines()]
-    reported = [row for row in rows if row["part"] == "reported"]
-    by_hand = {row["question"] + row["turns"][-1]: row["standalone"] for row in rows}
+    reported = conversations()
+    by_hand = {row["question"] + row["turns"][-1]: row["standalone"] for row in reported}
     ways: dict[str, Rewrite] = {
-        "the last question alone": lambda question: (question.text,),
+        "the last question alone": alone,
         "earlier questions in front": with_earlier,
         "rewritten by the model": Standalone(model),
         "rewritten by hand": lambda question: (by_hand[question.text + question.history[-1].content],),
     }
-    plain, recall, scored = hybrid(corpus), plugins.get("metrics", "recall"), {}
+    plain = RRF(BM25(corpus), Dense(corpus))
+    recall, scored = plugins.get("metrics", "recall"), {}
     for name, rewrite in ways.items():
-        scored[name] = Measured({1: [], 3: []})
+        scored[name] = followed(corpus, plain, rewrite, reported)
         system = RAG(model, plain, rewrite=rewrite)
         for row in reported:
-            question = Question(row["question"], _turns(row["turns"]))
-            start = time.perf_counter()
-            with recording() as steps:
-                hits = search(plain, rewrite(question), 3)
-            scored[name].seconds += time.perf_counter() - start
-            scored[name].steps += steps
-            gold = _shown([corpus.locate(Evidence(row["document"], -1, -1, row["quote"]))])  # type: ignore[list-item]
-            for k, found in scored[name].found.items():
-                found.append(float(gold(hits[:k])))
             example = Example(row["id"], row["question"], tuple(row["references"]))
-            scored[name].answers.append(recall(example, system.answer(question)) or 0.0)
+            scored[name].answers.append(recall(example, system.answer(last_question(row))) or 0.0)
         print(name, mean(scored[name].found[3]), mean(scored[name].answers), file=sys.stderr, flush=True)
     first = scored["the last question alone"]
     changed = [number for number, row in enumerate(reported) if row["kind"] == "change"]
@@ -280,8 +314,30 @@ def follow_ups(corpus: Corpus, model: Generator) -> str:
     return f"{n}:\n\n{table([*head, *COSTS], lines)}"
 
 
-def _turns(texts: Sequence[str]) -> tuple[Message, ...]:
-    return tuple(Message("assistant" if number % 2 else "user", text) for number, text in enumerate(texts))
+def followed(corpus: Corpus, plain: Retriever, rewrite: Rewrite, rows: Sequence[dict[str, Any]]) -> Measured:
+    """Search for every last question as `rewrite` has it."""
+    measured = Measured({1: [], 3: []})
+    for row in rows:
+        start = time.perf_counter()
+        with recording() as steps:
+            hits = search(plain, rewrite(last_question(row)), 3)
+        measured.seconds += time.perf_counter() - start
+        measured.steps += steps
+        gold = corpus.locate(Evidence(row["document"], -1, -1, row["quote"]))
+        for k, found in measured.found.items():
+            found.append(float(gold is not None and _shown([gold])(hits[:k])))
+    return measured
+
+
+def last_question(row: dict[str, Any]) -> Question:
+    """With the turns before it."""
+    turns = [Message("assistant" if number % 2 else "user", text) for number, text in enumerate(row["turns"])]
+    return Question(row["question"], tuple(turns))
+
+
+def alone(question: Question) -> tuple[str, ...]:
+    """As if nothing had been said before."""
+    return (question.text,)
 
 
 def short(values: Sequence[float]) -> str:
