@@ -43,8 +43,8 @@ bench-engines: .venv/ready  ## Encodings of the packaged models on this CPU, sid
 bench-corpus: .venv/ready  ## Hostile and odd files, and a handbook at four dates: DATA=folder
 	$(BIN)/python benchmarks/corpus.py --data $(DATA)
 
-bench-scale: .venv/ready  ## Memory, time and search from a thousand documents up: DOCUMENTS and CHUNKS are lists of sizes
-	$(BIN)/python benchmarks/scale.py --documents $(or $(DOCUMENTS),1000 10000) --chunks $(or $(CHUNKS),10000 100000)
+bench-scale: .venv/ready  ## Memory, time and search by size: DATA=folder; DOCUMENTS and CHUNKS are lists of sizes
+	$(BIN)/python benchmarks/scale.py $(if $(DATA),--data $(DATA)) --documents $(or $(DOCUMENTS),1000 10000 100000) --chunks $(or $(CHUNKS),10000 100000)
 
 bench-lifecycle: .venv/ready .venv-peers/ready  ## What old text is held after edits and deletes, side by side with peers
 	$(BIN)/python benchmarks/lifecycle.py

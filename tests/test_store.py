@@ -69,7 +69,7 @@ def test_putting_again_replaces_and_deleting_removes(store: Store) -> None:
     put(store, "s/a", ["brass"], [unit(0, 1)], stamp="2")
     assert store.search_text("oil", 5) == []
     assert [h.chunk.text for h in store.search_vectors(unit(1, 0), 5)] == ["brass"]
-    assert store.stamps("s") == {"s/a": ("2", "")}
+    assert list(store.stamps("s")) == [("s/a", "2", "")]
     store.delete("s/a")
     assert (store.ids(), store.search_text("brass", 5), store.search_vectors(unit(1, 0), 5)) == ([], [], [])
 
@@ -77,7 +77,7 @@ def test_putting_again_replaces_and_deleting_removes(store: Store) -> None:
 def test_a_failure_is_remembered_and_its_text_is_gone(store: Store) -> None:
     put(store, "s/a", ["oil"], [unit(1, 0)])
     store.fail("s/a", "s", "9", "torn")
-    assert store.stamps("s") == {"s/a": ("9", "torn")}
+    assert list(store.stamps("s")) == [("s/a", "9", "torn")]
     assert (store.ids(), store.document("s/a"), store.search_text("oil", 5)) == ([], None, [])
 
 
@@ -174,6 +174,7 @@ def test_an_index_beside_is_not_seen_until_it_is_swapped_in(store: Store) -> Non
     assert store.search_text("brass", 5) == []
     store.optimize()
     assert store.check() == []
+    assert [hit.chunk.text for hit in store.search_vectors(unit(0, 1, 0), 5)] == ["lamps", "oil"]
 
 
 def test_what_was_begun_beside_is_kept_for_its_embedder_and_dropped_for_another(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, is_dataclass
@@ -336,7 +336,7 @@ def _print_json(value: Any) -> None:
     def plain(item: Any) -> Any:
         if is_dataclass(item) and not isinstance(item, type):
             return asdict(item)
-        return str(item)
+        return list(item) if isinstance(item, Sequence) else str(item)
 
     print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
 

@@ -6,7 +6,7 @@ Records are frozen; a protocol has few methods. This module imports nothing of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Stream
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,10 +263,10 @@ class Trial:
 class Changes:
     """What a sync did, as document ids."""
 
-    added: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
+    added: Sequence[str] = ()
+    updated: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    unchanged: Sequence[str] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     """Document id -> reason; its earlier text, if any, is no longer served."""
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -371,8 +371,8 @@ class Store(Searchable, Protocol):
 
     def delete(self, document_id: str) -> None: ...
 
-    def stamps(self, source: str) -> dict[str, tuple[str, str]]:
-        """Document id -> (stamp, reason it failed or ""), for one source."""
+    def stamps(self, source: str) -> Iterator[tuple[str, str, str]]:
+        """Document id, stamp, and the reason it failed or "", of one source, in order of the ids."""
         ...
 
     def sources(self) -> dict[str, int]:

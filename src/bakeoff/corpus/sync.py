@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from bakeoff import plugins
 from bakeoff.corpus import chunking
 from bakeoff.corpus.access import Guarded, Readable
 from bakeoff.corpus.addresses import Source, filled, parse
+from bakeoff.corpus.held import Held, Ids
 from bakeoff.corpus.parsing import Parser
 from bakeoff.corpus.sources import Item, Unreachable, items
 from bakeoff.errors import DataError, StoreError, UnknownNameError
@@ -123,7 +125,7 @@ class Corpus:
         Their text stays in free pages of the file until `purge`. What is still among the sources comes back with the
         next sync. Raises `UnknownNameError`.
         """
-        of_source = list(self.store.stamps(name))
+        of_source = [id for id, _, _ in self.store.stamps(name)]
         ids = of_source or [id for id in self.store.ids() if id == name]
         if not ids:
             raise UnknownNameError("source or document", name, self.store.sources())
@@ -176,8 +178,11 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """Changes whenever an answer from this corpus could."""
-        stamps = [[source, sorted(self.store.stamps(source).items())] for source in self.store.sources()]
-        return hashlib.sha256(repr(stamps).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for source in self.store.sources():
+            for entry in self.store.stamps(source):
+                digest.update(repr((source, entry)).encode())
+        return digest.hexdigest()
 
     # ------------------------------------------------------------ inside
 
@@ -236,7 +241,7 @@ class _Run:
         self._dry_run = dry_run
         self._progress = progress
         self._waiting: list[_Read] = []
-        self._done: dict[str, list[str]] = {"added": [], "updated": [], "removed": [], "unchanged": []}
+        self._done = {"added": Ids(), "updated": Ids(), "removed": Ids(), "unchanged": Ids()}
         self._failed: dict[str, str] = {}
         self._unread: dict[str, tuple[str, ...]] = {}
         self._unreachable: list[str] = []
@@ -244,27 +249,28 @@ class _Run:
 
     def bring(self, source: Source, hosts: Sequence[str], parser: Parser) -> None:
         """Make the index equal to `source`."""
-        held, seen = self._store.stamps(source.name), set[str]()
-        served = held if self._served is self._store else self._served.stamps(source.name)
+        held, seen = Held(self._store.stamps(source.name)), array("q")
+        served = held if self._served is self._store else Held(self._served.stamps(source.name))
 
         def current(id: str, digest: str) -> bool:
-            return self._dry_run or held.get(id, ("", ""))[0] == self._stamp(id, digest)
+            return self._dry_run or held.stamped(id, self._stamp(id, digest))
 
         self._total, stream = items(source, hosts, current)
         self._count = 0
         try:
             for item in stream:
-                seen.add(item.id)
-                known = served.get(item.id, ("", "never read"))[1] == ""
-                self._bring(item, source, held.get(item.id, ("", "")), known, parser)
+                seen.append(hash(item.id))
+                self._bring(item, source, held, served.reads(item.id), parser)
                 if sum(len(read.texts) for read in self._waiting) >= BATCH:
                     self._put()
         except Unreachable as error:  # the others are still brought up to date, and nothing of this one goes
             self._failed[source.name] = str(error)
             self._unreachable.append(source.name)
-            seen |= set(held) | set(served)
+            self._put()
+            return
         self._put()
-        for gone in sorted((set(held) | set(served)) - seen):
+        pairs = ((held, self._store), (served, self._served))
+        for gone in sorted({id for some, store in pairs for id in some.unseen(seen, store.stamps(source.name))}):
             if not self._dry_run:
                 self._store.delete(gone)
             self._done["removed"].append(gone)
@@ -283,16 +289,14 @@ class _Run:
             self._progress(done, total, text)
 
     def changes(self) -> Changes:
-        return Changes(
-            **{what: tuple(ids) for what, ids in self._done.items()}, failed=self._failed, unread=self._unread
-        )
+        return Changes(**self._done, failed=self._failed, unread=self._unread)
 
-    def _bring(self, item: Item, source: Source, held: tuple[str, str], known: bool, parser: Parser) -> None:
+    def _bring(self, item: Item, source: Source, held: Held, known: bool, parser: Parser) -> None:
         stamp = self._stamp(item.id, item.digest)
-        before, reason = held
-        if before == stamp and reason:
-            self._failed[item.id] = reason
-        elif before == stamp:
+        unchanged = held.stamped(item.id, stamp)
+        if unchanged and item.id in held.failed:
+            self._failed[item.id] = held.failed[item.id]
+        elif unchanged:
             self._done["unchanged"].append(item.id)
         elif self._dry_run and item.problem:
             self._failed[item.id] = item.problem

@@ -151,9 +151,10 @@ class Store:
         with self._writing() as connection, connection.cursor() as cursor:
             _forget(cursor, document_id)
 
-    def stamps(self, source: str) -> dict[str, tuple[str, str]]:
-        rows = self._all("SELECT id, stamp, failure FROM documents WHERE source = %s", [source])
-        return {id: (stamp, failure) for id, stamp, failure in rows}
+    def stamps(self, source: str) -> Iterator[tuple[str, str, str]]:
+        query = b"SELECT id, stamp, failure FROM documents WHERE source = %s ORDER BY id"
+        with self._guarded() as connection, connection.cursor() as cursor:
+            yield from cursor.stream(query, [source])
 
     def sources(self) -> dict[str, int]:
         query = "SELECT source, count(*) FILTER (WHERE failure = '') FROM documents GROUP BY source ORDER BY source"

@@ -142,10 +142,10 @@ class Store:
         with self._writing() as connection:
             _forget(connection, document_id)
 
-    def stamps(self, source: str) -> dict[str, tuple[str, str]]:
+    def stamps(self, source: str) -> Iterator[tuple[str, str, str]]:
+        query = "SELECT id, stamp, failure FROM documents WHERE source = ? ORDER BY id"
         with self._reading() as connection:
-            rows = connection.execute("SELECT id, stamp, failure FROM documents WHERE source = ?", (source,))
-            return {id: (stamp, failure) for id, stamp, failure in rows}
+            yield from connection.execute(query, (source,))
 
     def sources(self) -> dict[str, int]:
         query = "SELECT source, sum(failure = '') FROM documents GROUP BY source ORDER BY source"
