@@ -39,7 +39,9 @@ def catalogue(folder: Path, kind: str = "") -> dict[str, dict[str, str]]:
     """Kind -> name -> a few words; all kinds, or one. Raises `UnknownNameError` for a kind that is not there."""
     from bakeoff.models.weights import PACKAGED, is_cached
 
-    entries = {group: {name: _about(group, name) for name in plugins.names(group)} for group in plugins.KINDS}
+    # Describing a plug-in imports it, and some bring torch: only what is asked for.
+    groups = [group for group in plugins.KINDS if kind in ("", group)]
+    entries = {group: {name: _about(group, name) for name in plugins.names(group)} for group in groups}
     entries["models"] = {name: "ready" if is_cached(name) else "fetched at first use" for name in PACKAGED}
     entries["retrievers"] = dict.fromkeys(RETRIEVERS, "")
     if (folder / config.FILE).is_file():
@@ -48,7 +50,7 @@ def catalogue(folder: Path, kind: str = "") -> dict[str, dict[str, str]]:
         entries["checkpoints"] = {name: _checkpoint_state(folder, name) for name in settings.tune}
         entries["runs"] = {path.parent.name: "" for path in sorted(folder.glob("runs/*/trials.jsonl"))}
     if kind and kind not in entries:
-        raise UnknownNameError("kind", kind, entries)
+        raise UnknownNameError("kind", kind, {*entries, *plugins.KINDS})
     return {kind: entries[kind]} if kind else dict(sorted(entries.items()))
 
 
