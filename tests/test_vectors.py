@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
@@ -240,25 +241,63 @@ def words(seed: int) -> str:
     return " ".join("".join(random.Random(f"{seed} {n}").choices("abcdefgh", k=6)) for n in range(12))
 
 
+SYNC = (
+    "import sys; from bakeoff.corpus import Corpus, vectors; vectors.NEWEST = 100\n"
+    "from bakeoff.models.embedders.hashing import Embedder\n"
+    "print('begun', flush=True)\n"
+    "Corpus(sys.argv[1], Embedder(), vectors='approximate').sync(sys.argv[2])"
+)
+
+
 def test_a_process_that_syncs_renews_what_another_one_searches(tmp_path: Path) -> None:
     root = tmp_path / "docs"
     root.mkdir()
     for n in range(150):
         (root / f"{n}.md").write_text(words(n))
-    script = (
-        "import sys; from bakeoff.corpus import Corpus, vectors; vectors.NEWEST = 100\n"
-        "from bakeoff.models.embedders.hashing import Embedder\n"
-        "Corpus(sys.argv[1], Embedder(), vectors='approximate').sync(sys.argv[2])"
-    )
     corpus = Corpus(tmp_path / "index", Embedder(), vectors="approximate")
     for n in (150, 160):
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / "index"), str(root)], check=True)
+        subprocess.run([sys.executable, "-c", SYNC, str(tmp_path / "index"), str(root)], check=True)
         asked = corpus.embedder.embed([words(n - 1)])[0]
         (hit,) = corpus.store.search_vectors(asked, 1)
         assert (hit.chunk.document_id, round(hit.score, 5)) == (f"docs/{n - 1}.md", 1.0)
         assert len(files(tmp_path / "index")) == 1
         for more in range(150, 160):
             (root / f"{more}.md").write_text(words(more))
+
+
+@pytest.mark.parametrize("trials", [2, pytest.param(40, marks=pytest.mark.slow)])
+def test_kill_at_random_times_leaves_a_graph_or_none_and_never_a_wrong_one(trials: int, tmp_path: Path) -> None:
+    root, dice = tmp_path / "docs", random.Random(trials)
+    root.mkdir()
+    for n in range(150):
+        (root / f"{n}.md").write_text(words(n))
+    for trial in range(trials):
+        index = tmp_path / str(trial)
+        command = [sys.executable, "-c", SYNC, str(index), str(root)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout and process.stdout.readline()
+        time.sleep(dice.random() * 2)
+        process.kill()
+        process.communicate()
+        this = Corpus(index, Embedder(), vectors="approximate")
+        for asked in this.embedder.embed([words(n) for n in range(0, 150, 10)]):
+            assert ids(this.store.search_vectors(asked, 1)) == ids(exact(index).search_vectors(asked, 1))
+        this.sync(root)
+        assert this.store.check() == [] and len([file for file in files(index) if file.suffix != ".part"]) == 1
+        shutil.rmtree(index)
+
+
+def test_another_embedder_voids_the_graph_and_the_sync_makes_it_anew(tmp_path: Path) -> None:
+    root = tmp_path / "docs"
+    root.mkdir()
+    for n in range(150):
+        (root / f"{n}.md").write_text(words(n))
+    for dimension in (64, 32):
+        this = Corpus(tmp_path / "index", Embedder(dimension), vectors="approximate")
+        this.sync(root)
+        assert this.store.check() == [] and len(files(tmp_path / "index")) == 1
+        (hit,) = this.store.search_vectors(this.embedder.embed([words(7)])[0], 1)
+        assert (hit.chunk.document_id, round(hit.score, 5)) == ("docs/7.md", 1.0)
 
 
 def test_few_chunks_need_no_graph(tmp_path: Path) -> None:
