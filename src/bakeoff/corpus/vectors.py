@@ -78,7 +78,8 @@ class Nearest:
         after = graph.last if graph else 0
         matrix = self._caught_up(connection, state, after)
         count = k + 8  # a few more, so that ties at the edge are settled by id and not by chance
-        found = matrix.near(asked, count, chunk_numbers(connection, after, where, values) if where else None)
+        filtered = where and len(matrix.numbers)
+        found = matrix.near(asked, count, chunk_numbers(connection, after, where, values) if filtered else None)
         if graph is None:
             return found
         proposed = graph.propose(asked, 40 * k if where else 4 * k + 8)
