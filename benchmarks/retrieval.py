@@ -216,7 +216,7 @@ def peers(collection: Collection, scratch: Path, name: str) -> dict[str, Any]:
     command = [str(PEERS), __file__, "--peer", str(file), str(model)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if result.returncode:
-        sys.exit(f"peers on {name}: {result.stderr.strip()[-800:]}")
+        sys.exit(f"peers on {name} ended with {result.returncode}: {result.stderr.strip()[-800:]}")
     runs = {}
     for who, (found, milliseconds) in json.loads(result.stdout.splitlines()[-1]).items():
         units = {

@@ -27,6 +27,7 @@ def main() -> None:
     missing = [name for name in ("cranfield", "covidqa") if not (data / name).is_dir()]
     if missing:
         sys.exit(f"skipped: {data / missing[0]} is not there; give its folder with --data")
+    label_of = {"cran": "Cranfield", "papers": "CovidQA"}
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -50,8 +51,8 @@ def main() -> None:
                 )
             rows.append(
                 [
-                    f"{root}, {column}",
-                    str(len(scores[0])),
+                    f"{label_of[root]}, {column}",
+                    f"{len(scores[0]):,}",
                     mean(scores[0]),
                     label,
                     mean(scores[1]),

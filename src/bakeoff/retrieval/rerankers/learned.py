@@ -17,7 +17,7 @@ class Reranker:
     """`model`: the file that `bakeoff fit` wrote.
 
     There are no weights for everybody: fitted on five collections they made a sixth better in four cases of six and
-    worse in two (docs/results.md).
+    worse in two (docs/log.md).
     """
 
     def __init__(self, index: Index, *, model: str) -> None:
