@@ -214,3 +214,18 @@ def test_the_int8_embedder_reports_to_nobody(tmp_path: Path) -> None:
     environment = {key: value for key, value in environment.items() if not key.startswith(("ORT_", "XDG_"))}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert not home.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_questions() -> None:
+    def resident() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) // 1024
+
+    smol = generator("smollm2-135m")
+    asked = [[Message("user", f"{number} lamps. " * 60)] for number in range(7)]
+    smol.generate(asked[0], max_tokens=2)
+    before = resident()
+    for messages in asked[1:]:
+        smol.generate(messages, max_tokens=2)
+    assert resident() - before < 30  # MiB; the prompts' states would be 80 and more

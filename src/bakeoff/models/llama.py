@@ -68,6 +68,9 @@ class Engine:
         params.cpuparams_batch.n_threads = free_cores()
         params.cpuparams.n_threads = _writing_threads(path)
         params.warmup = False
+        # llama.cpp's server keeps the state of prompts that have gone, up to 8 GB by default; each of 480 tokens took
+        # 16 MB and 500 questions filled a laptop. What a slot holds by itself is enough for a conversation.
+        params.cache_ram_mib = 0
         params.ui = False
         params.verbosity = -1
         self._key = secrets.token_hex(16)
