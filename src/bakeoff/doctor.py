@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from bakeoff import config, plugins
 from bakeoff.errors import BakeoffError, UnknownNameError
@@ -64,6 +65,8 @@ def _installation() -> Iterator[Finding]:
     for extra, package in (("tune", "torch"), ("openai", "openai")):
         present = find_spec(package) is not None
         yield Finding(True, f"extra {extra!r} {'installed' if present else 'not installed (optional)'}")
+    found = "installed: scans are read" if which("tesseract") else "not installed (optional; it reads scans)"
+    yield Finding(True, f"program 'tesseract' {found}")
 
 
 def _models() -> Iterator[Finding]:
