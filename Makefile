@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-tables clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ bench-throughput: .venv/ready .venv-peers/ready  ## Ingest beside peers with the
 
 bench-retrieval: .venv/ready  ## How well passages are found, by retriever and embedder: DATA=folder
 	$(BIN)/python benchmarks/retrieval.py --data $(DATA)
+
+bench-tables: .venv/ready .venv-peers/ready  ## Rows of tables in PDF files, beside pdfplumber: DATA=folder
+	$(BIN)/python benchmarks/tables.py --data $(DATA)
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers
