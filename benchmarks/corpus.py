@@ -61,7 +61,7 @@ def files(*folders: Path) -> str:
                     continue
                 start = time.monotonic()
                 try:
-                    outcome["text" if parser.load(loader.name, path).text.strip() else "empty"] += 1
+                    outcome["text" if parser.load(loader.name, path, loader.seconds).text.strip() else "empty"] += 1
                 except DataError as error:
                     outcome["reason"] += 1
                     reasons.append(f"{path.suffix.lower()}: {error}")

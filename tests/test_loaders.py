@@ -13,7 +13,6 @@ import docx
 import odfdo
 import openpyxl
 import pptx
-import pypdfium2
 import pytest
 
 from bakeoff.corpus import chunking, parsing
@@ -224,15 +223,6 @@ def test_a_book_is_read_in_the_order_of_its_spine(parser: Parser, tmp_path: Path
     loaded = load(parser, path)
     assert (loaded.title, loaded.text.split("\n")) == ("Lamps", ["Two", "wick", "One", "oil"])
     assert loaded.unread == ("the chapter gone.xhtml, which is not in the file",)
-
-
-def test_a_page_without_text_is_told(parser: Parser, tmp_path: Path) -> None:
-    with pypdfium2.PdfDocument(next(DEMO.rglob("catalogue*.pdf"))) as document:
-        document.new_page(200, 200, 1)
-        document.save(tmp_path / "a.pdf")
-    loaded = load(parser, tmp_path / "a.pdf")
-    assert loaded.unread == ("no text on page 2; if scanned, run text recognition first",)
-    assert "Vessary" in loaded.text
 
 
 def test_csv_guesses_its_delimiter(parser: Parser, tmp_path: Path) -> None:

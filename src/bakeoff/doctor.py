@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from bakeoff import config, plugins
 from bakeoff.errors import BakeoffError, UnknownNameError
@@ -77,6 +78,8 @@ def _installation() -> Iterator[Finding]:
     for extra, (package, gives) in EXTRAS.items():
         state = "installed" if find_spec(package) else f"not installed (optional); for {gives}"
         yield Finding(True, f"extra {extra!r} {state}")
+    found = "installed: scans are read" if which("tesseract") else "not installed (optional; it reads scans)"
+    yield Finding(True, f"program 'tesseract' {found}")
 
 
 def _models() -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,8 @@ CPU_SECONDS = 20
 """For one file."""
 FILE_BYTES = 200 << 20
 TEXT_CHARACTERS = 50_000_000
+PASSED = ("PATH", "PYTHONPATH", "LANG", "HOME", "BAKEOFF_OCR", "TESSDATA_PREFIX")
+"""Of the environment; keys in it are none of a parser's business."""
 ARCHIVE_ENTRIES = 10_000
 ARCHIVE_BYTES = 300 << 20
 ARCHIVE_RATIO = 200
@@ -52,17 +55,21 @@ class Parser:
     def __exit__(self, *exception: object) -> None:
         self._stop()
 
-    def load(self, loader: str, path: Path) -> Loaded:
-        """What `loader` reads from `path`; raises `DataError` with the reason in plain words."""
+    def load(self, loader: str, path: Path, seconds: float = 0.0) -> Loaded:
+        """What `loader` reads from `path`; raises `DataError` with the reason in plain words.
+
+        `seconds`: by the clock, where it is not what the parser grants to all.
+        """
+        seconds = seconds or self._seconds
         child = self._child or self._start()
         assert child.stdin and child.stdout
         try:
             child.stdin.write(json.dumps([loader, str(path)]).encode() + b"\n")
             child.stdin.flush()
-            reply = json.loads(_line(child.stdout, self._seconds))
+            reply = json.loads(_line(child.stdout, seconds))
         except TimeoutError as error:
             self._stop()
-            raise DataError(f"reading it took more than {self._seconds:.0f} s") from error
+            raise DataError(f"reading it took more than {seconds:.0f} s") from error
         except (BrokenPipeError, EOFError, json.JSONDecodeError) as error:
             slow = child.wait() == -signal.SIGXCPU
             self._stop()
@@ -74,21 +81,22 @@ class Parser:
         return Loaded(**reply | pairs | {key: tuple(reply[key]) for key in ("pages", "unread")})
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # Nothing of the environment is needed, and keys in it are none of a parser's business. One BLAS thread:
-        # the stacks of many would use up the address space.
-        environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LANG", "HOME") if key in os.environ}
+        # One BLAS thread: the stacks of many would use up the address space.
+        environment = {key: os.environ[key] for key in PASSED if key in os.environ}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "bakeoff.corpus.parsing", str(self._cpu_seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**environment, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
         )
         return self._child
 
     def _stop(self) -> None:
         if self._child is not None:
-            self._child.kill()
+            with suppress(ProcessLookupError):  # with what it started: text recognition
+                os.killpg(self._child.pid, signal.SIGKILL)
             self._child.communicate()
             self._child = None
 

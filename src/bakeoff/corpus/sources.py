@@ -17,7 +17,7 @@ from bakeoff import plugins
 from bakeoff.corpus import tables
 from bakeoff.corpus.addresses import Source
 from bakeoff.corpus.loaders import Loaded
-from bakeoff.corpus.parsing import Parser
+from bakeoff.corpus.parsing import SECONDS, Parser
 from bakeoff.corpus.rows import Current, Database, Row, read, spooled
 from bakeoff.errors import DataError, MissingPackageError
 
@@ -96,7 +96,9 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return _refused(id, f"cannot be opened: {error.strerror}")
-    return Item(id, f"{digest} {loader.name} {loader.version}", lambda parser: parser.load(loader.name, path))
+    return Item(
+        id, f"{digest} {loader.name} {loader.version}", lambda parser: parser.load(loader.name, path, loader.seconds)
+    )
 
 
 def _refused(id: str, problem: str) -> Item:
@@ -112,9 +114,11 @@ class Loader:
     """A plug-in that reads files."""
 
     name: str
-    version: int = 0
+    version: int | str = 0
     missing: str = ""
     """What to install before it can."""
+    seconds: float = SECONDS
+    """For one file, by the clock."""
 
 
 def loaders() -> dict[str, Loader]:
@@ -123,7 +127,9 @@ def loaders() -> dict[str, Loader]:
     for name in plugins.names("loaders"):
         try:
             module = plugins.module("loaders", name)
-            found |= dict.fromkeys(module.SUFFIXES, Loader(name, module.VERSION))
+            found |= dict.fromkeys(
+                module.SUFFIXES, Loader(name, module.VERSION, seconds=getattr(module, "SECONDS", SECONDS))
+            )
         except MissingPackageError as error:
             found[f".{name}"] = Loader(name, missing=str(error))
     return found
@@ -164,11 +170,11 @@ def _pages(source: Source, fetcher: Fetcher) -> Iterator[Item]:
             continue
         loader = known[page.suffix]
         digest = hashlib.sha256(page.data).hexdigest()
-        yield Item(id, f"{digest} {loader.name} {loader.version}", partial(_page, page, loader.name))
+        yield Item(id, f"{digest} {loader.name} {loader.version}", partial(_page, page, loader))
 
 
-def _page(page: Page, loader: str, parser: Parser) -> Loaded:
+def _page(page: Page, loader: Loader, parser: Parser) -> Loaded:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"page{page.suffix}"
         path.write_bytes(page.data)
-        return parser.load(loader, path)
+        return parser.load(loader.name, path, loader.seconds)

@@ -327,7 +327,7 @@ class _Run:
         """Raises `DataError` where there is nothing to read."""
         loaded = item.load(parser)
         if not loaded.text.strip():
-            raise DataError("no text found; is it a scan? run text recognition on it first")
+            raise DataError(f"no text found ({'; '.join(loaded.unread) or 'it is empty'})")
         metadata = {
             "title": loaded.title,
             "pages": list(loaded.pages),
