@@ -37,8 +37,8 @@ class Corpus:
 
     `chunk_tokens` is the longest passage in the embedder's tokens. `store`: the name of an embedded store, or the URL
     of a server's, as in `postgresql://user@host/database?schema=name`. `vectors`: "exact", or "approximate", many
-    times faster among a hundred thousand passages and blind to a few in a thousand of the best (docs/results.md). `headers`: embed title and section with each
-    passage; on long papers that cost 7 points of hit@5 (docs/results.md).
+    times faster among a hundred thousand passages and blind to a few in a thousand of the best. `headers`: embed title
+    and section with each passage; on long papers that cost 7 points of hit@5. Both are measured in docs/results.md.
     """
 
     def __init__(
