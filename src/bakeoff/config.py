@@ -26,7 +26,7 @@ class Corpus:
     store: str = "sqlite"
     """Or a server: "postgresql://user@host/database?schema=name"."""
     vectors: str = "exact"
-    """Or "approximate": faster from some hundred thousand passages on, and misses one of a hundred of the best."""
+    """Or "approximate": much faster from a hundred thousand passages on, and misses a few in a thousand of the best."""
     chunk_tokens: int = 128
     headers: bool = False
     """Embed title and section with each passage: helps short pages a little, hurts long papers much."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Held:
@@ -18,33 +19,36 @@ class Held:
 
     def __init__(self, entries: Iterable[tuple[str, str, str]]) -> None:
         """`entries`: id, stamp, and the reason it failed or ""."""
-        ids, stamps = array("q"), array("q")
+        ids, pairs = array("q"), array("q")
         self.failed: dict[str, str] = {}
         for id, stamp, reason in entries:
             ids.append(hash(id))
-            stamps.append(hash(stamp))
+            pairs.append(hash((id, stamp)))
             if reason:
                 self.failed[id] = reason
-        order = np.argsort(np.asarray(ids))
-        self._ids, self._stamps = np.asarray(ids)[order], np.asarray(stamps)[order]
+        self._ids, self._pairs = np.asarray(ids), np.asarray(pairs)
+        self._ids.sort()
+        self._pairs.sort()
+        self._seen = np.zeros(len(ids), dtype=bool)
 
     def stamped(self, id: str, stamp: str) -> bool:
         """Whether the document is held, and was made from this."""
-        place = self._place(id)
-        return place is not None and bool(self._stamps[place] == hash(stamp))
+        return _place(self._pairs, hash((id, stamp))) is not None
 
     def reads(self, id: str) -> bool:
         """Whether the document is held, and could be read."""
-        return self._place(id) is not None and id not in self.failed
+        return _place(self._ids, hash(id)) is not None and id not in self.failed
 
-    def unseen(self, seen: array[int], entries: Iterable[tuple[str, str, str]]) -> list[str]:
-        """Ids of the `entries` whose hashes are not among those seen."""
-        gone = set(np.setdiff1d(self._ids, np.asarray(seen)).tolist())
+    def see(self, id: str) -> None:
+        """Remember that the source still has it."""
+        place = _place(self._ids, hash(id))
+        if place is not None:
+            self._seen[place] = True
+
+    def unseen(self, entries: Iterable[tuple[str, str, str]]) -> list[str]:
+        """Ids of the `entries` that were not seen."""
+        gone = set(self._ids[~self._seen].tolist())
         return [id for id, _, _ in entries if hash(id) in gone] if gone else []
-
-    def _place(self, id: str) -> int | None:
-        place = int(np.searchsorted(self._ids, hash(id)))
-        return place if place < len(self._ids) and self._ids[place] == hash(id) else None
 
 
 class Ids(Sequence[str]):
@@ -86,3 +90,8 @@ class Ids(Sequence[str]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def _place(ordered: NDArray[np.int64], wanted: int) -> int | None:
+    place = int(np.searchsorted(ordered, wanted))
+    return place if place < len(ordered) and ordered[place] == wanted else None

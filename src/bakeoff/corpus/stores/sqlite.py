@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS documents (
     text TEXT NOT NULL, metadata TEXT NOT NULL, groups TEXT NOT NULL,
     sum INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS documents_of_source ON documents (source);
+CREATE INDEX IF NOT EXISTS documents_of_source ON documents (source, id);
 CREATE TABLE IF NOT EXISTS chunks (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,
     document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
