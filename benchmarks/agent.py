@@ -132,8 +132,8 @@ class Solver:
         action, place = self._known[messages[-1].content.rpartition("Question: ")[2]]
         if messages[-1].content.startswith("Question: "):
             return f"Thought: this tool will tell.\nAction: {action}"
-        found = re.search(place, messages[-1].content)
-        return f"Answer: {found[1] if found else 'not found'}"
+        found = re.findall(place, messages[-1].content)
+        return f"Answer: {found[-1] if found else 'not found'}"  # the best passage stands last
 
 
 def main() -> None:
@@ -192,11 +192,11 @@ def habits(comparison: Comparison) -> str:
     thoughts = np.mean([sum(step.name == "thought" for step in answer.trace) for answer in answers])
     used = ", ".join(f"{name} {count}" for name, count in actions.most_common(8)) or "none"
     refused = sum(text.startswith("refused") for text in observed)
-    never = sum(not any(step.name == "observation" for step in answer.trace) for answer in answers)
     declined = sum(answer.outcome == "abstained" for answer in answers)
     return (
-        f"As an agent the model took {thoughts:.1f} steps a question; {refused} of its {len(observed)} actions were "
-        f"refused; to {never} questions it replied without any, {declined} it did not answer. Its actions: {used}."
+        f"As an agent the model took {thoughts:.1f} steps a question. Of its {len(observed)} replies before the last one "
+        f"{refused} were refused, {len(observed) - actions.total()} for want of any action; the others: {used}. "
+        f"{declined} questions it did not answer."
     )
 
 
