@@ -194,8 +194,8 @@ def habits(comparison: Comparison) -> str:
     refused = sum(text.startswith("refused") for text in observed)
     declined = sum(answer.outcome == "abstained" for answer in answers)
     return (
-        f"As an agent the model took {thoughts:.1f} steps a question. Of its {len(observed)} replies before the last one "
-        f"{refused} were refused, {len(observed) - actions.total()} for want of any action; the others: {used}. "
+        f"As an agent the model took {thoughts:.1f} steps a question. Of its {len(observed)} replies before the last "
+        f"one {refused} were refused, {len(observed) - actions.total()} for want of any action; the others: {used}. "
         f"{declined} questions it did not answer."
     )
 
