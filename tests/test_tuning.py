@@ -92,18 +92,20 @@ def test_batches_hold_every_row_once_and_pieces_stay_in_their_budget(base: str) 
 
 def test_padding_and_cutting_into_pieces_change_no_loss(base: str) -> None:
     from bakeoff.models.gguf import load_for_training
-    from bakeoff.tuning.training import piece_loss
+    from bakeoff.tuning.student import Whole
+    from bakeoff.tuning.training import token_loss
 
     rows, _ = rows_of(base, [TRAIN[0], replace(TRAIN[1], question="why? " * 12), TRAIN[2]])
     model, _ = load_for_training(Path(base))
+    whole = Whole(model, bf16=False)
     with torch.no_grad():
-        together = float(piece_loss(model, rows))
-        alone = sum(float(piece_loss(model, [row])) for row in rows)
+        together = float(token_loss(whole, rows))
+        alone = sum(float(token_loss(whole, [row])) for row in rows)
         ids = torch.tensor([rows[1].ids])
         labels = ids.clone()
         labels[:, : rows[1].prompt] = -100
         reference = float(model(input_ids=ids, labels=labels).loss) * rows[1].trained
-        assert float(piece_loss(model, [rows[1]])) == pytest.approx(reference, rel=1e-5)
+        assert float(token_loss(whole, [rows[1]])) == pytest.approx(reference, rel=1e-5)
     assert together == pytest.approx(alone, rel=1e-5)
 
 

@@ -23,7 +23,8 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = (), reuse: bool = 
     from bakeoff.models.weights import resolve
 
     weights = resolve(name)
-    if weights.kind == "gguf":
+    # llama.cpp knows whole models and low-rank additions; torch serves the others.
+    if weights.kind == "gguf" and (weights.adapter is None or (weights.adapter / "adapter.gguf").is_file()):
         return plugins.get("generators", "llamacpp")(weights, adapters=adapters, reuse=reuse)
     return plugins.get("generators", "transformers")(weights)
 

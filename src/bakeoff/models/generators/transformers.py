@@ -1,24 +1,26 @@
-"""Safetensors or GGUF weights through torch, with a PEFT adapter where a checkpoint has one."""
+"""Safetensors or GGUF weights through torch, with what a checkpoint puts in or before them."""
 
 from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 
 from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
+from bakeoff.models.additions import add
 from bakeoff.models.chat import render
 from bakeoff.models.gguf import load_for_training
 from bakeoff.models.llama import free_cores
+from bakeoff.models.prefix import Prefix
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
+SCORED = 8
+"""Texts whose likelihood is computed in one batch; their logits are the most memory that is held."""
 PAD = 0
 """Any id will do: padding is masked."""
 
@@ -31,7 +33,7 @@ class Generator:
         self.weights = weights
         self.template = files.template(weights)
         self.window = files.window(weights)
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[Any, Any, Prefix | None] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -73,6 +75,35 @@ class Generator:
         yield whole.text[len(sent) :]
         return whole
 
+    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+        """For each rendered prompt and the text behind it: the text's log-probability, and its tokens."""
+        model, tokenizer, prefix = self._load()
+        ids = [[tokenizer.encode(text, add_special_tokens=False).ids for text in pair] for pair in pairs]
+        before = prefix.length if prefix else 0
+        order = sorted(range(len(ids)), key=lambda place: len(ids[place][0]) + len(ids[place][1]))
+        found: dict[int, tuple[float, int]] = {}
+        for first in range(0, len(order), SCORED):
+            part = order[first : first + SCORED]
+            longest = max(len(ids[place][0]) + len(ids[place][1]) for place in part)
+            rows = torch.full((len(part), longest), PAD)
+            mask = torch.zeros(len(part), before + longest, dtype=torch.long)
+            for row, place in enumerate(part):
+                both = [*ids[place][0], *ids[place][1]]
+                rows[row, : len(both)] = torch.tensor(both)
+                mask[row, : before + len(both)] = 1
+            past = prefix.cache(len(part)) if prefix else None
+            with torch.inference_mode():
+                output = model(input_ids=rows, attention_mask=mask, past_key_values=past, use_cache=prefix is not None)
+            for row, place in enumerate(part):
+                prompt, target = ids[place]
+                # The logits at a position are about the token after it; a first token without a prompt is given.
+                start = max(1, len(prompt))
+                wanted = torch.tensor([*prompt, *target][start:])
+                logits = output.logits[row, start - 1 : len(prompt) + len(target) - 1].float()
+                chosen = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(dim=-1)
+                found[place] = float(chosen.sum()), len(wanted)
+        return [found[place] for place in range(len(ids))]
+
     def _generation(
         self, prompt: int, made: Sequence[tuple[int, float]], max_tokens: int, seconds: float
     ) -> Generation:
@@ -85,16 +116,18 @@ class Generator:
 
     def _decode(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[tuple[int, float] | None]]:
         """The next token of every prompt and its log-probability, step by step; None for those that have ended."""
+        prefix = self._load()[2]
+        before = prefix.length if prefix else 0
         longest = max(map(len, prompts), default=0)
-        if longest + max_tokens > self.window:
+        if before + longest + max_tokens > self.window:
             raise ModelError(
-                f"a prompt of {longest} tokens and {max_tokens} to come exceed the {self.window} of {self.name}; "
-                "shorten the prompt"
+                f"a prompt of {before + longest} tokens and {max_tokens} to come exceed the {self.window} of "
+                f"{self.name}; shorten the prompt"
             )
         # Padded on the left, so that all rows go on at the same place.
         ids = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        cache, running = None, [True] * len(prompts)
+        mask = torch.tensor([[1] * before + [0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        cache, running = prefix.cache(len(prompts)) if prefix else None, [True] * len(prompts)
         stops = self._stops()
         for _ in range(max_tokens):
             logits, cache = self._step(ids, mask, cache)
@@ -129,17 +162,15 @@ class Generator:
     def _model(self) -> Any:
         return self._load()[0]
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self) -> tuple[Any, Any, Prefix | None]:
         with self._lock:
             if self._loaded is None:
                 torch.set_num_threads(free_cores())
                 model, tokenizer = load_for_training(self.weights.path)  # already in evaluation mode
+                prefix = None
                 if self.weights.adapter is not None:
-                    with warnings.catch_warnings():
-                        # peft 0.21 reads an attribute that transformers 6 renames
-                        warnings.simplefilter("ignore", FutureWarning)
-                        model = PeftModel.from_pretrained(model, self.weights.adapter).merge_and_unload()
-                self._loaded = model, tokenizer
+                    model, prefix = add(model, self.weights.adapter)
+                self._loaded = model, tokenizer, prefix
             return self._loaded
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
@@ -152,6 +183,6 @@ class Generator:
 
     def _stops(self) -> set[int]:
         """The end of the turn, and whatever else the model's own files name as an end."""
-        model, tokenizer = self._load()
+        model, tokenizer, _ = self._load()
         also = model.generation_config.eos_token_id
         return {tokenizer.token_to_id(self.template.eos), *(also if isinstance(also, list) else [also])}
