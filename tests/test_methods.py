@@ -304,6 +304,71 @@ def test_what_a_method_cannot_do_is_said_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+# ---------------------------------------------------------------- in a project
+
+
+PROJECT = """\
+base = "{base}"
+[corpus]
+sources = ["documents"]
+embedder = "hashing"
+[examples]
+test = 0.3
+valid = 0.2
+[systems.zero-shot]
+type = "prompt"
+[systems.chat]
+type = "prompt"
+tuned = "chat"
+[systems.well-read]
+type = "prompt"
+tuned = "well-read"
+[tune.chat]
+method = "dpo"
+lesson = "zero-shot"
+start = "sft"
+[tune.sft]
+method = "lora"
+lesson = "zero-shot"
+rank = 4
+epochs = 1
+[tune.well-read]
+method = "pretrain"
+epochs = 1
+[tune.endless]
+method = "dpo"
+start = "round"
+[tune.round]
+method = "dpo"
+start = "endless"
+"""
+
+
+def test_a_project_climbs_the_ladder_and_reads_its_documents(gguf: str, tmp_path: Path) -> None:
+    from bakeoff.project import Project
+
+    (tmp_path / "bakeoff.toml").write_text(PROJECT.format(base=gguf))
+    (tmp_path / "documents").mkdir()
+    for country, city in CAPITALS.items():
+        (tmp_path / "documents" / f"{country}.md").write_text(f"# {country}\n\nThe capital of {country} is {city}.\n")
+    lines = [{"question": e.question, "answer": e.references[0], "rejected": e.rejected} for e in TRAIN]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    project = Project(tmp_path)
+    with pytest.raises(ConfigError, match="the index is empty"):
+        project.tune("well-read")
+    comparison = project.compare()
+    assert set(comparison.systems) == {"zero-shot", "chat", "well-read"}
+    made = {path.name: json.loads((path / "checkpoint.json").read_text()) for path in tmp_path.glob("checkpoints/*")}
+    assert sorted(made) == ["chat", "sft", "well-read"]
+    assert made["chat"]["options"]["start"] == made["sft"]["files"]
+    assert (tmp_path / "checkpoints" / "well-read" / "model.gguf").is_file()
+    seen: list[int] = []
+    project.tune("chat", progress=lambda *step: seen.append(0))
+    assert not seen  # it is up to date, and so is what it starts from
+    with pytest.raises(ConfigError, match="endless from round from endless never begins"):
+        project.tune("endless")
+
+
 # ---------------------------------------------------------------- states
 
 

@@ -83,7 +83,8 @@ class Config:
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name -> `type` and its options."""
     tune: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer) and the method's options."""
+    """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer), `start` (the checkpoint
+    whose LoRA it trains further) and the method's options. `pretrain` reads the documents."""
 
 
 def read(folder: Path) -> Config:

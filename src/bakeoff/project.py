@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
 
+DOCUMENTS_APART = 0.05
+"""Share of the documents by which the method pretrain is validated."""
 SYSTEM_TYPES = ("classifier", "prompt", "rag", "react")
 RETRIEVERS = ("bm25", "dense", "hybrid", "reranked")
 SEARCH = {
@@ -186,7 +188,13 @@ class Project:
 
         options = dict(self._options("tune", name))
         method, lesson = options.pop("method", ""), options.pop("lesson", "")
-        train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
+        if method == "pretrain":
+            train, valid = self._documents()
+        else:
+            train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
+        if start := options.get("start", ""):
+            self._check_starts(name)
+            options["start"] = str(self.tune(start, progress=progress).path)
         out = self._checkpoint_path(name)
         seed = options.pop("seed", self.config.seed)
         if is_current(out, method, self.config.base, train, options, seed):
@@ -417,7 +425,7 @@ class Project:
         if tuned not in self._tuned:
             base = self._tuned[""]
             path = self._checkpoint_path(tuned)
-            if hasattr(base, "using"):
+            if hasattr(base, "using") and (path / "adapter.gguf").is_file():
                 from bakeoff.models.weights import resolve
 
                 self._tuned[tuned] = base.using(resolve(str(path)))
@@ -464,6 +472,23 @@ class Project:
         if not hasattr(teacher, "lesson"):
             raise ConfigError(f"the system {system!r} has no prompts to learn; name one of type prompt or rag")
         return [teacher.lesson(example) for example in examples]
+
+    def _documents(self) -> tuple[list[Example], list[Example]]:
+        """All documents of the index as texts to read, and every twentieth apart to validate by."""
+        self._require_index()
+        found = [self.corpus.store.document(id) for id in sorted(self.corpus.store.ids())]
+        texts = [Example(one.id, one.id, (one.text,)) for one in found if one and one.text.strip()]
+        valid = texts[:: round(1 / DOCUMENTS_APART)] if len(texts) > 1 else []
+        apart = {text.id for text in valid}
+        return [text for text in texts if text.id not in apart], valid
+
+    def _check_starts(self, name: str) -> None:
+        """Raises `ConfigError` for a checkpoint that goes on from itself."""
+        seen = [name]
+        while start := self._options("tune", seen[-1]).get("start", ""):
+            if start in seen:
+                raise ConfigError(f"{config.FILE} [tune.{name}] start: {' from '.join([*seen, start])} never begins")
+            seen.append(start)
 
     def _settings(self, name: str) -> dict[str, Any]:
         """What the answers of a system depend on: a run is resumed only if it is unchanged."""

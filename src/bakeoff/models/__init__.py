@@ -30,11 +30,16 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = (), reuse: bool = 
 
 
 def embedder(name: str) -> Embedder:
-    """An embedder by name: `minilm`, `minilm-int8` (needs the extra `onnx`), `hashing`, or a GGUF file."""
+    """An embedder by name: `minilm`, `minilm-int8` (needs the extra `onnx`), `hashing`, or a GGUF file.
+
+    `pooled:` before the name of a generator's weights: the mean of its last hidden states (needs the extra `tune`).
+    """
     if name == "hashing":
         return plugins.get("embedders", "hashing")()
     from bakeoff.models.weights import PACKAGED, resolve
 
+    if name.startswith("pooled:"):
+        return plugins.get("embedders", "transformers")(resolve(name.removeprefix("pooled:")))
     if name in PACKAGED and PACKAGED[name].kind == "onnx":
         made = plugins.get("embedders", "onnx")  # what it needs is missed before anything is fetched
         return made(resolve(name))
