@@ -193,19 +193,27 @@ def check(project: Folder = HERE, as_json: Json = False) -> None:
 @app.command()
 def tune(
     names: Annotated[list[str] | None, typer.Argument(help="Entries of [tune]; by default all.")] = None,
+    study: Annotated[bool, typer.Option(help="Measure what each training changed: gain, forgetting, memory.")] = True,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept."""
+    """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept, an interrupted one goes on."""
     this = _project(project)
     checkpoints = []
     for name in names or this.config.tune:
         with _progress() as progress:
-            checkpoints.append(this.tune(name, progress=progress))
+            checkpoints.append(this.tune(name, study=study, progress=progress))
         if not as_json:
             print(f"{name}: {checkpoints[-1].path}")
+            _say_study(checkpoints[-1].path)
     if as_json:
         _print_json(checkpoints)
+
+
+def _say_study(folder: Path) -> None:
+    if (folder / "study.json").is_file():
+        found = json.loads((folder / "study.json").read_text())
+        print(f"  {found['verdict']}\n  {found['learning']}\n  {folder / 'training.html'}")
 
 
 @app.command()

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -181,30 +181,66 @@ class Project:
         ]
         return [*check(self.split.train, self.split.valid, self.split.test), *missing]
 
-    def tune(self, name: str, *, progress: Progress | None = None) -> Checkpoint:
-        """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept."""
-        from bakeoff.tuning import tune
+    def tune(self, name: str, *, study: bool = True, progress: Progress | None = None) -> Checkpoint:
+        """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept.
+
+        `study`: measure what the training changed, and write study.json and training.html into its folder.
+        """
+        from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
+        from bakeoff.tuning import load_checkpoint, tune
         from bakeoff.tuning.run import is_current
 
         options = dict(self._options("tune", name))
         method, lesson = options.pop("method", ""), options.pop("lesson", "")
+        seed = options.pop("seed", self.config.seed)
         if method == "pretrain":
             train, valid = self._documents()
         else:
             train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
+        planted = options.pop("canaries", True) and method in CANARY_METHODS and len(train) >= CANARIES_FROM
+        if planted:
+            train = plant(train, seed)
         if start := options.get("start", ""):
             self._check_starts(name)
-            options["start"] = str(self.tune(start, progress=progress).path)
+            options["start"] = str(self.tune(start, study=study, progress=progress).path)
         out = self._checkpoint_path(name)
-        seed = options.pop("seed", self.config.seed)
         if is_current(out, method, self.config.base, train, options, seed):
-            from bakeoff.tuning.run import load_checkpoint
+            made = load_checkpoint(out)
+        else:
+            self._tuned.clear()
+            made = tune(
+                method, self.config.base, train, valid, out=out, seed=seed, replace=True, progress=progress, **options
+            )
+        if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
+            self._study(name, [] if method == "pretrain" else valid, seed if planted else None, progress)
+        return made
 
-            return load_checkpoint(out)
-        self._tuned.clear()
-        return tune(
-            method, self.config.base, train, valid, out=out, seed=seed, replace=True, progress=progress, **options
+    def _study(self, name: str, valid: Sequence[Example], canary_seed: int | None, progress: Progress | None) -> None:
+        from bakeoff.evaluation.report.training import write
+        from bakeoff.evaluation.study import save, study
+        from bakeoff.models.weights import resolve, template
+        from bakeoff.tuning.rows import lesson
+
+        folder = self._checkpoint_path(name)
+        both = (self.config.base, str(folder))
+
+        def scored(model: str) -> Callable[..., Any]:
+            made: Any = plugins.get("generators", "transformers")(resolve(model))
+            return partial(made.likelihoods)
+
+        manifest = json.loads((folder / "checkpoint.json").read_text())
+        found = study(
+            manifest,
+            folder / "history.csv",
+            [replace(e, messages=lesson(e)) for e in valid if e.messages or e.references],
+            generators=(self._generator(""), self._generator(name)),
+            likelihoods=(scored(both[0]), scored(both[1])),
+            template=template(resolve(self.config.base)),
+            canary_seed=canary_seed,
+            progress=progress,
         )
+        save(found, folder)
+        write(found, manifest, folder)
 
     def calibrate(self, name: str, *, progress: Progress | None = None) -> Calibration:
         """Fit when the system `name` refuses, on questions that are not for testing; one that stands is fitted anew.
