@@ -217,8 +217,8 @@ class Project:
 
     def _study(self, name: str, valid: Sequence[Example], canary_seed: int | None, progress: Progress | None) -> None:
         from bakeoff.evaluation.report.training import write
-        from bakeoff.evaluation.study import save, study
-        from bakeoff.models.weights import resolve, template
+        from bakeoff.evaluation.study import VERSION, save, study
+        from bakeoff.models.weights import cache_folder, resolve, template
         from bakeoff.tuning.rows import lesson
 
         folder = self._checkpoint_path(name)
@@ -237,6 +237,7 @@ class Project:
             likelihoods=(scored(both[0]), scored(both[1])),
             template=template(resolve(self.config.base)),
             canary_seed=canary_seed,
+            memo=cache_folder() / "general" / f"{VERSION}-{manifest['base_fingerprint']}.json",
             progress=progress,
         )
         save(found, folder)

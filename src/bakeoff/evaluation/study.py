@@ -21,12 +21,15 @@ import numpy as np
 
 from bakeoff.evaluation.metrics import recall
 from bakeoff.evaluation.stats import Interval, mean_interval, paired_difference, score_interval
+from bakeoff.files import write_json
 from bakeoff.models.chat import completion
 from bakeoff.types import Answer, Example, Generator, Message
 
 ASKED = 50
 """Validation questions that base and checkpoint both answer."""
 MAX_TOKENS = 64
+VERSION = 1
+"""Raised when the general texts, the questions or how they are measured change."""
 CODES = 64
 """Codes among which a canary's is ranked; log2 of it is the highest exposure."""
 REPEATS = (1, 4)
@@ -115,17 +118,19 @@ def study(
     likelihoods: tuple[Callable[..., Any], Callable[..., Any]],
     template: Any,
     canary_seed: int | None,
+    memo: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Study:
     """Compare base and checkpoint, in this order in `generators` and `likelihoods`.
 
     `valid`: lessons, prompt and right reply in their `messages`. `likelihoods`: (prompt, text) pairs ->
     (log-probability, tokens) of each text. `canary_seed`: that of the planted canaries; None where none were planted.
+    `memo`: a file that keeps what the base gave, for the next training on it.
     """
 
     def say(step: int, text: str) -> None:
         if progress:
-            progress(step, 4, text)
+            progress(step, 3, text)
 
     say(0, "study: validation questions")
     asked = [example for example in valid if example.messages and example.references][:ASKED]
@@ -133,12 +138,11 @@ def study(
     scores = [[recall.score(e, Answer(text)) or 0.0 for e, text in zip(asked, said, strict=True)] for said in texts]
     groups = [example.group or example.id for example in asked]
     say(1, "study: general texts")
-    losses = [_text_losses(one) for one in likelihoods]
-    say(2, "study: general questions")
-    known = [_knows(one, template) for one in likelihoods]
-    say(3, "study: canaries")
+    measured = [_general(likelihoods[0], template, memo), _general(likelihoods[1], template, None)]
+    losses, known = zip(*measured, strict=True)
+    say(2, "study: canaries")
     canaries = () if canary_seed is None else tuple(_exposures(likelihoods[1], template, canary_seed))
-    say(4, "study")
+    say(3, "study")
     each = [np.array([loss / tokens for loss, tokens in one]) for one in losses]
     return Study(
         manifest["method"],
@@ -210,6 +214,17 @@ def general() -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
     texts = (folder / "texts.txt").read_text(encoding="utf-8").strip().split("\n\n")
     lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(texts), tuple(json.loads(line) for line in lines)
+
+
+def _general(likelihoods: Callable[..., Any], template: Any, memo: Path | None) -> tuple[Any, list[float]]:
+    """Losses of the texts, and which questions are known; from `memo` where it is there."""
+    if memo and memo.is_file():
+        losses, known = json.loads(memo.read_text())
+        return losses, known
+    found = _text_losses(likelihoods), _knows(likelihoods, template)
+    if memo:
+        write_json(memo, found)
+    return found
 
 
 def _text_losses(likelihoods: Callable[..., Any]) -> list[tuple[float, int]]:

@@ -19,8 +19,8 @@ from bakeoff.models.llama import free_cores
 from bakeoff.models.prefix import Prefix
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
-SCORED = 8
-"""Texts whose likelihood is computed in one batch; their logits are the most memory that is held."""
+SCORED = 512
+"""Tokens whose likelihood is computed in one batch; their logits are the most memory that is held."""
 PAD = 0
 """Any id will do: padding is masked."""
 
@@ -76,33 +76,54 @@ class Generator:
         return whole
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
-        """For each rendered prompt and the text behind it: the text's log-probability, and its tokens."""
-        model, tokenizer, prefix = self._load()
-        ids = [[tokenizer.encode(text, add_special_tokens=False).ids for text in pair] for pair in pairs]
-        before = prefix.length if prefix else 0
-        order = sorted(range(len(ids)), key=lambda place: len(ids[place][0]) + len(ids[place][1]))
+        """For each rendered prompt and the text behind it: the text's log-probability, and its tokens.
+
+        A prompt that several texts share is read once.
+        """
+        tokenizer = self._load()[1]
+        sharing: dict[str, list[int]] = {}
+        for place, (prompt, _) in enumerate(pairs):
+            sharing.setdefault(prompt, []).append(place)
         found: dict[int, tuple[float, int]] = {}
-        for first in range(0, len(order), SCORED):
-            part = order[first : first + SCORED]
-            longest = max(len(ids[place][0]) + len(ids[place][1]) for place in part)
-            rows = torch.full((len(part), longest), PAD)
-            mask = torch.zeros(len(part), before + longest, dtype=torch.long)
-            for row, place in enumerate(part):
-                both = [*ids[place][0], *ids[place][1]]
-                rows[row, : len(both)] = torch.tensor(both)
-                mask[row, : before + len(both)] = 1
-            past = prefix.cache(len(part)) if prefix else None
-            with torch.inference_mode():
-                output = model(input_ids=rows, attention_mask=mask, past_key_values=past, use_cache=prefix is not None)
-            for row, place in enumerate(part):
-                prompt, target = ids[place]
-                # The logits at a position are about the token after it; a first token without a prompt is given.
-                start = max(1, len(prompt))
-                wanted = torch.tensor([*prompt, *target][start:])
-                logits = output.logits[row, start - 1 : len(prompt) + len(target) - 1].float()
-                chosen = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(dim=-1)
-                found[place] = float(chosen.sum()), len(wanted)
-        return [found[place] for place in range(len(ids))]
+        for prompt, places in sharing.items():
+            ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+            targets = {place: tokenizer.encode(pairs[place][1], add_special_tokens=False).ids for place in places}
+            places.sort(key=lambda place: len(targets[place]))
+            while places:
+                count = max(1, SCORED // len(targets[places[-1]]))
+                part, places = places[-count:], places[:-count]
+                values = self._likelihoods(ids, [targets[place] for place in part])
+                found |= dict(zip(part, values, strict=True))
+        return [found[place] for place in range(len(pairs))]
+
+    def _likelihoods(self, prompt: Sequence[int], targets: Sequence[Sequence[int]]) -> list[tuple[float, int]]:
+        """Of texts behind one prompt, from one batch; without a prompt the first token of each is given."""
+        model, _, prefix = self._load()
+        past, first = prefix.cache(1) if prefix else None, None
+        with torch.inference_mode():
+            if prompt:
+                output = model(input_ids=torch.tensor([prompt]), past_key_values=past, use_cache=True, logits_to_keep=1)
+                past, first = output.past_key_values, output.logits[0, -1]
+            before = past.get_seq_length() if past else 0
+            if past:
+                past.batch_repeat_interleave(len(targets))
+            longest = max(map(len, targets))
+            rows = torch.full((len(targets), longest), PAD)
+            mask = torch.zeros(len(targets), before + longest, dtype=torch.long)
+            for row, target in enumerate(targets):
+                rows[row, : len(target)] = torch.tensor(target)
+                mask[row, : before + len(target)] = 1
+            output = model(input_ids=rows, attention_mask=mask, past_key_values=past, use_cache=past is not None)
+        found = []
+        for row, target in enumerate(targets):
+            # The logits at a position are about the token after it.
+            logits = output.logits[row, : len(target) - 1]
+            wanted = torch.tensor(target[1:])
+            if first is not None:
+                logits, wanted = torch.cat([first[None], logits]), torch.tensor(target)
+            chosen = logits.float().gather(1, wanted[:, None])[:, 0] - logits.float().logsumexp(dim=-1)
+            found.append((float(chosen.sum()), len(wanted)))
+        return found
 
     def _generation(
         self, prompt: int, made: Sequence[tuple[int, float]], max_tokens: int, seconds: float
