@@ -134,6 +134,7 @@ def test_general_texts_and_questions_are_whole() -> None:
         ([2.0, 0.2], [1.8, 2.4], "overfitted after epoch 1: .* from 1.80 to 2.40. Epoch 1 was kept"),
         ([1.0, 0.2], [1.8, 1.79], "by heart: their loss is 1.59 below"),
         ([1.5, 1.4], [1.52, 1.51], "end flat: epoch 2 was the best"),
+        ([1.5], [1.52], "One epoch cannot show .* the gap to the lessons is \\+0.02"),
         ([1.5], [None], "overfitting cannot be seen"),
     ],
 )
@@ -150,11 +151,11 @@ def test_curves_are_put_into_words(
     assert re.search(said, learning(tmp_path / "history.csv"))
 
 
-def test_a_canary_counts_as_memorised_among_the_likeliest_two() -> None:
+def test_a_canary_counts_as_memorised_when_its_code_is_the_likeliest() -> None:
     from math import log2
 
-    assert Canary(1, log2(CODES) - log2(2)).memorised
-    assert not Canary(1, log2(CODES) - log2(3)).memorised
+    assert Canary(1, log2(CODES)).memorised
+    assert not Canary(1, log2(CODES) - log2(2)).memorised
 
 
 def test_harm_is_said() -> None:

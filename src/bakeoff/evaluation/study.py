@@ -34,8 +34,8 @@ CODES = 64
 """Codes among which a canary's is ranked; log2 of it is the highest exposure."""
 REPEATS = (1, 4)
 """How often each canary stands among the lessons."""
-MEMORISED = 5.0
-"""Exposure from which a canary counts as memorised: its code is among the likeliest 2 of 64."""
+MEMORISED = 6.0
+"""Exposure from which a canary counts as memorised: its code is the likeliest of 64, by chance once in 64 times."""
 CANARIES_FROM = 50
 """Lessons; among fewer, canaries would be too large a share."""
 CANARY_METHODS = ("adapter", "freeze", "full", "lora", "p_tuning", "prefix", "soft_prompt")
@@ -185,7 +185,8 @@ def learning(history: Path) -> str:
     best_epoch, best = min(valid, key=lambda pair: pair[1])
     last_epoch, last = valid[-1]
     losses = [float(step["loss"]) for step in steps if int(step["epoch"]) == best_epoch]
-    gap = best - sum(losses) / len(losses)
+    ends = losses[-max(1, len(losses) // 4) :]  # the epoch began with other weights than validation met
+    gap = best - sum(ends) / len(ends)
     if last - best > GAP or (best_epoch < last_epoch and last > best * 1.02):
         return (
             f"It overfitted after epoch {best_epoch}: the validation loss rose from {best:.2f} to {last:.2f}. "
@@ -193,7 +194,9 @@ def learning(history: Path) -> str:
         )
     if gap > GAP:
         return f"It learns the lessons by heart: their loss is {gap:.2f} below validation's. More examples would help."
-    if best_epoch == last_epoch and len(valid) > 1 and valid[-2][1] - last > 0.02 * last:
+    if len(valid) == 1:
+        return f"One epoch cannot show whether more would help; the gap to the lessons is {gap:+.2f}."
+    if best_epoch == last_epoch and valid[-2][1] - last > 0.02 * last:
         return f"It was still learning after epoch {last_epoch}: more epochs may help."
     return f"The curves end flat: epoch {best_epoch} was the best, and the gap to the lessons is {gap:+.2f}."
 

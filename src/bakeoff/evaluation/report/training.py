@@ -52,7 +52,7 @@ def _curves(history: Path, best_step: int) -> dict[str, Any]:
         steps = list(csv.DictReader(file))
     losses = [float(step["loss"]) for step in steps]
     valid = [(int(step["step"]), float(step["valid_loss"])) for step in steps if step["valid_loss"]]
-    around = max(1, round(SMOOTHED * len(losses)))
+    around = max(min(5, len(losses)), round(SMOOTHED * len(losses)))
     smooth = [
         sum(losses[max(0, place - around + 1) : place + 1]) / len(losses[max(0, place - around + 1) : place + 1])
         for place in range(len(losses))
