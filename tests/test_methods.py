@@ -476,3 +476,53 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
     whole = tune("lora", base, TRAIN, VALID, out=tmp_path / "whole", seed=3, epochs=epochs, **METHODS["lora"]).path
     name = "adapter_model.safetensors"
     assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+
+
+# ---------------------------------------------------------------- search
+
+
+def test_a_search_finds_better_options_and_goes_on_where_it_stopped(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning.search import search
+
+    def go(trials: int, **more: Any) -> Any:
+        return search("lora", base, TRAIN, VALID, out=tmp_path / "lora", trials=trials, seed=3, batch_size=3, **more)
+
+    def stop(done: int, total: int, text: str) -> None:
+        if text.startswith("trial 3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(5, progress=stop)
+    seen: list[str] = []
+    found = go(5, progress=lambda done, total, text: seen.append(text))
+    assert seen[0].startswith("trial 3 of 5: learning_rate ")
+    assert found.trials == 5
+    assert found.options["batch_size"] == 3
+    facts = json.loads((tmp_path / "lora" / "checkpoint.json").read_text())
+    assert facts["valid_loss_after"] == found.value
+    assert all(facts["options"][name] == value for name, value in found.options.items())
+    first = tune("lora", base, TRAIN, VALID, out=tmp_path / "plain", seed=3, batch_size=3, learning_rate=1e-4).path
+    assert found.value < json.loads((first / "checkpoint.json").read_text())["valid_loss_after"]
+    assert go(5).trials == 5  # it has had its trials
+    likelihoods(tmp_path / "lora", VALID)
+
+
+def test_a_hopeless_trial_ends_early(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning import search as module
+
+    monkeypatch.setitem(module.SPACES, "lora", {"learning_rate": (1e-6, 3e-2)})
+    found = module.search("lora", base, TRAIN, VALID, out=tmp_path / "x", trials=9, epochs=4, rank=4, batch_size=3)
+    assert 0 < found.pruned < 9
+
+
+def test_a_search_without_anything_to_search_or_to_judge_by_is_refused(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning.search import SPACES, search
+
+    assert set(SPACES) == set(plugins.names("methods"))
+    with pytest.raises(DataError, match="a search needs validation examples"):
+        search("lora", base, TRAIN, [], out=tmp_path / "x", trials=2)
+    with pytest.raises(ConfigError, match="nothing to search"):
+        search("full", base, TRAIN, VALID, out=tmp_path / "x", trials=2, learning_rate=1e-4, epochs=1)

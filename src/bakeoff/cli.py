@@ -18,6 +18,7 @@ from bakeoff.errors import BakeoffError
 if TYPE_CHECKING:
     from bakeoff.evaluation.stats import Interval
     from bakeoff.project import Progress, Project
+    from bakeoff.tuning.search import Found
     from bakeoff.types import Answer, Changes
 
 app = typer.Typer(
@@ -193,21 +194,37 @@ def check(project: Folder = HERE, as_json: Json = False) -> None:
 @app.command()
 def tune(
     names: Annotated[list[str] | None, typer.Argument(help="Entries of [tune]; by default all.")] = None,
+    search: Annotated[int, typer.Option(help="Try so many settings of the options that are open.")] = 0,
     study: Annotated[bool, typer.Option(help="Measure what each training changed: gain, forgetting, memory.")] = True,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept, an interrupted one goes on."""
     this = _project(project)
-    checkpoints = []
+    made: list[Any] = []
     for name in names or this.config.tune:
         with _progress() as progress:
-            checkpoints.append(this.tune(name, study=study, progress=progress))
+            if search:
+                made.append(this.search_options(name, search, study=study, progress=progress))
+            else:
+                made.append(this.tune(name, study=study, progress=progress))
         if not as_json:
-            print(f"{name}: {checkpoints[-1].path}")
-            _say_study(checkpoints[-1].path)
+            print(f"{name}: {made[-1].path}")
+            _say_study(made[-1].path)
+            if search:
+                _say_found(name, made[-1])
     if as_json:
-        _print_json(checkpoints)
+        _print_json(made)
+
+
+def _say_found(name: str, found: Found) -> None:
+    print(
+        f"  the best of {found.trials} trials, {found.pruned} of them ended early; to keep it, write into bakeoff.toml:"
+    )
+    print(f"  [tune.{name}]")
+    for option, value in found.options.items():
+        if option != "start":  # the table names it, where this is its folder
+            print(f"  {option} = {json.dumps(value)}")
 
 
 def _say_study(folder: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bakeoff.systems.tools import Tool
     from bakeoff.systems.tools.sql import Database
     from bakeoff.tuning.check import Problem
+    from bakeoff.tuning.search import Found
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
@@ -48,6 +49,19 @@ SEARCH = {
 """Options of a system that say how its passages are searched for."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A training, ready to begin."""
+
+    method: str
+    train: list[Example]
+    valid: list[Example]
+    seed: int
+    options: dict[str, Any]
+    planted: bool
+    """Whether canaries are among the lessons."""
 
 
 class Project:
@@ -186,9 +200,57 @@ class Project:
 
         `study`: measure what the training changed, and write study.json and training.html into its folder.
         """
-        from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
         from bakeoff.tuning import load_checkpoint, tune
         from bakeoff.tuning.run import is_current
+
+        task = self._task(name, study, progress)
+        out = self._checkpoint_path(name)
+        if is_current(out, task.method, self.config.base, task.train, task.options, task.seed):
+            made = load_checkpoint(out)
+        else:
+            self._tuned.clear()
+            made = tune(
+                task.method,
+                self.config.base,
+                task.train,
+                task.valid,
+                out=out,
+                seed=task.seed,
+                replace=True,
+                progress=progress,
+                **task.options,
+            )
+        if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
+            self._study(name, task, progress)
+        return made
+
+    def search_options(self, name: str, trials: int, *, study: bool = True, progress: Progress | None = None) -> Found:
+        """Search the options that `[tune.<name>]` leaves open, on the validation examples; goes on with earlier trials.
+
+        The checkpoint of the best is kept; it is up to date once its options stand in the table.
+        """
+        from bakeoff.tuning.search import search
+
+        task = self._task(name, study, progress)
+        self._tuned.clear()
+        found = search(
+            task.method,
+            self.config.base,
+            task.train,
+            task.valid,
+            out=self._checkpoint_path(name),
+            trials=trials,
+            seed=task.seed,
+            progress=progress,
+            **task.options,
+        )
+        if study and (found.path / "history.csv").is_file():
+            self._study(name, task, progress)
+        return found
+
+    def _task(self, name: str, study: bool, progress: Progress | None) -> Task:
+        """What the table `[tune.<name>]` asks for; the checkpoint that it starts from is trained first."""
+        from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
 
         options = dict(self._options("tune", name))
         method, lesson = options.pop("method", ""), options.pop("lesson", "")
@@ -203,19 +265,9 @@ class Project:
         if start := options.get("start", ""):
             self._check_starts(name)
             options["start"] = str(self.tune(start, study=study, progress=progress).path)
-        out = self._checkpoint_path(name)
-        if is_current(out, method, self.config.base, train, options, seed):
-            made = load_checkpoint(out)
-        else:
-            self._tuned.clear()
-            made = tune(
-                method, self.config.base, train, valid, out=out, seed=seed, replace=True, progress=progress, **options
-            )
-        if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
-            self._study(name, [] if method == "pretrain" else valid, seed if planted else None, progress)
-        return made
+        return Task(method, train, valid, seed, options, planted)
 
-    def _study(self, name: str, valid: Sequence[Example], canary_seed: int | None, progress: Progress | None) -> None:
+    def _study(self, name: str, task: Task, progress: Progress | None) -> None:
         from bakeoff.evaluation.report.training import write
         from bakeoff.evaluation.study import VERSION, save, study
         from bakeoff.models.weights import cache_folder, resolve, template
@@ -232,11 +284,15 @@ class Project:
         found = study(
             manifest,
             folder / "history.csv",
-            [replace(e, messages=lesson(e)) for e in valid if e.messages or e.references],
+            [
+                replace(e, messages=lesson(e))
+                for e in task.valid
+                if task.method != "pretrain" and (e.messages or e.references)
+            ],
             generators=(self._generator(""), self._generator(name)),
             likelihoods=(scored(both[0]), scored(both[1])),
             template=template(resolve(self.config.base)),
-            canary_seed=canary_seed,
+            canary_seed=task.seed if task.planted else None,
             memo=cache_folder() / "general" / f"{VERSION}-{manifest['base_fingerprint']}.json",
             progress=progress,
         )

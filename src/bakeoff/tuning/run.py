@@ -57,7 +57,7 @@ def tune(
         raise ConfigError(f"{base} is a checkpoint itself; name its base {untuned.checkpoint.base!r}")
     identity = _identity(method, base, untuned.fingerprint, train, options, seed)
     scratch = out.with_name(f".{out.name}.partial")
-    _prepare(scratch, {**identity, "valid_sha256": _sha256_of(valid), "versions": _versions()})
+    _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
     start = time.perf_counter()
     try:
         function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
@@ -165,7 +165,7 @@ def _identity(
         "method": method,
         "base": base,
         "base_fingerprint": base_fingerprint,
-        "data_sha256": _sha256_of(train),
+        "data_sha256": sha256_of(train),
         "options": known,
         "seed": seed,
     }
@@ -198,7 +198,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _sha256_of(examples: Sequence[Example]) -> str:
+def sha256_of(examples: Sequence[Example]) -> str:
+    """Of all that the examples hold."""
     data = json.dumps([asdict(example) for example in examples], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(data.encode()).hexdigest()
 

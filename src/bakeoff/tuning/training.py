@@ -12,8 +12,10 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +84,19 @@ class Training:
     trained_parameters: int
 
 
+_watch: ContextVar[Callable[[int, float], None] | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched(watch: Callable[[int, float], None]) -> Iterator[None]:
+    """While it lasts, `watch` is told each epoch with its validation loss, and may end the training by raising."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
 def token_loss(model: Model, rows: Sequence[Row]) -> Tensor:
     """Summed negative log-likelihood of the trained tokens of `rows`."""
     return -logprobs(model, rows).sum()
@@ -141,6 +156,8 @@ def train(
                 learner.keep()
         if progress:
             progress(run.done, total, f"training: loss {value:.2f}")
+        if valid_loss is not None and (watch := _watch.get()):
+            watch(epoch, valid_loss)
         if last_of_epoch and patience and run.waited >= patience:
             break
         start = time.perf_counter()
