@@ -92,6 +92,6 @@ clean:  ## Remove the environment and the demo project
 	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable ".[ann,tune,openai,databases,formats,onnx,postgresql,watch]" --group dev
+	$(BIN)/pip install --quiet --editable ".[ann,tune,openai,databases,datasets,formats,onnx,postgresql,watch]" --group dev
 	$(BIN)/python -m bakeoff.models.weights
 	@touch $@

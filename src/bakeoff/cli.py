@@ -18,6 +18,7 @@ from bakeoff.errors import BakeoffError
 if TYPE_CHECKING:
     from bakeoff.evaluation.stats import Interval
     from bakeoff.project import Progress, Project
+    from bakeoff.tuning.check import Preflight
     from bakeoff.types import Answer, Changes
 
 app = typer.Typer(
@@ -33,6 +34,8 @@ Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's fol
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
 HERE = Path()
+SAME_KIND = 10
+"""Problems of one kind that are printed."""
 
 
 @app.command()
@@ -177,16 +180,20 @@ def attack(
 
 
 @app.command()
-def check(project: Folder = HERE, as_json: Json = False) -> None:
-    """Look for faults in the questions and examples; loads no model. Exits with 1 when it finds an error."""
-    problems = _project(project).check()
+def check(
+    allow_personal: Annotated[
+        bool, typer.Option("--allow-personal", help="Personal data and secrets are warnings, not errors.")
+    ] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Look for faults in examples, template and checkpoints; loads no model. Exits with 1 when it finds an error."""
+    found = _project(project).check(allow_personal=allow_personal)
     if as_json:
-        _print_json(problems)
+        _print_json(found)
     else:
-        for problem in problems:
-            print(f"{problem.severity}: {problem.where}: {problem.what}; {problem.cure}")
-        print(f"{len(problems)} problems" if problems else "no problems found")
-    if any(problem.severity == "error" for problem in problems):
+        _print_preflight(found)
+    if any(problem.severity == "error" for problem in found.problems):
         raise typer.Exit(1)
 
 
@@ -312,6 +319,24 @@ def _finish(project: Project, run: str, comparison: Any, as_json: bool) -> None:
     print()
     print(recommendation)
     print(f"\nreport: {paths['html']}")
+
+
+def _print_preflight(found: Preflight) -> None:
+    print(f"read as: {found.read_as}")
+    print("divided into: " + ", ".join(f"{count:,} {part}" for part, count in found.parts.items()))
+    print("could train: " + ", ".join(f"{method} on {count:,}" for method, count in found.usable.items()))
+    for plan in found.plans:
+        print(f"{plan.name}: {plan.lengths}; {plan.cost}")
+    if found.unchecked:
+        print(f"not looked at, lengths and the model's files: {found.unchecked}")
+    for kind in dict.fromkeys(problem.kind for problem in found.problems):
+        same = [problem for problem in found.problems if problem.kind == kind]
+        for problem in same[:SAME_KIND]:
+            print(f"{problem.severity}: {problem.where}: {problem.what}; {problem.cure}")
+        if len(same) > SAME_KIND:
+            print(f"  and {len(same) - SAME_KIND:,} more like these; --json shows all")
+    problems = [problem for problem in found.problems if problem.severity != "note"]
+    print(f"{len(problems):,} problem{'s' * (len(problems) != 1)}" if problems else "no problems found")
 
 
 def _print_changes(changes: Changes, as_json: bool) -> None:

@@ -7,14 +7,26 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
-from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Index, Reranker, Retriever, System
+from bakeoff.types import (
+    Answer,
+    Changes,
+    Checkpoint,
+    Example,
+    Generator,
+    Hit,
+    Index,
+    Message,
+    Reranker,
+    Retriever,
+    System,
+)
 
 if TYPE_CHECKING:
     from threading import Event
@@ -25,12 +37,12 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.recommend import Recommendation
-    from bakeoff.examples import Split
+    from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.retrieval.queries import Rewrite
     from bakeoff.systems.tools import Tool
     from bakeoff.systems.tools.sql import Database
-    from bakeoff.tuning.check import Problem
+    from bakeoff.tuning.check import Base, Preflight, Training
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
@@ -44,6 +56,8 @@ SEARCH = {
     "hops": int,
 }
 """Options of a system that say how its passages are searched for."""
+REHEARSED = 500
+"""Lessons that a check makes to see how long they are; each is a search."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
 
@@ -79,10 +93,10 @@ class Project:
     @cached_property
     def split(self) -> Split:
         """The examples in three parts, their evidence resolved where the corpus holds it."""
-        from bakeoff.examples import load_examples, locate
+        from bakeoff.examples import locate
 
         options = self.config.examples
-        examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
+        examples, _ = locate(self._reading.examples, self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
     def system(self, name: str, *, groups: Sequence[str] | None = None) -> System:
@@ -167,17 +181,27 @@ class Project:
         self.corpus.purge()
         return removed
 
-    def check(self) -> list[Problem]:
-        """Look for faults in the examples before anything is trained."""
-        from bakeoff.examples import load_examples, locate
-        from bakeoff.tuning.check import Problem, check
+    def check(self, *, allow_personal: bool = False) -> Preflight:
+        """Look for faults in the examples, the model's files and the checkpoints before anything is trained.
 
-        _, lost = locate(load_examples(self.folder / self.config.examples.path), self.corpus.locate)
+        Loads no model: where a lesson needs passages, they are found by words alone.
+        """
+        from bakeoff.examples import locate
+        from bakeoff.tuning.check import Problem, by_severity, preflight
+
+        _, lost = locate(self._reading.examples, self.corpus.locate)
         missing = [
-            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`")
+            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`", "quote-missing")
             for where, _, what in (line.partition(": ") for line in lost)
         ]
-        return [*check(self.split.train, self.split.valid, self.split.test), *missing]
+        found = preflight(
+            *(self.split.train, self.split.valid, self.split.test),
+            base=self.config.base if self._has_files(self.config.base) else "",
+            trainings=[self._rehearsal(name) for name in self.config.tune if self._learns_replies(name)],
+            checkpoints=[path for name in self.config.tune if self._is_tuned(path := self._checkpoint_path(name))],
+            allow_personal=allow_personal or self.config.examples.allow_personal,
+        )
+        return replace(found, problems=by_severity([*found.problems, *missing]), read_as=str(self._reading))
 
     def tune(self, name: str, *, progress: Progress | None = None) -> Checkpoint:
         """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept."""
@@ -327,6 +351,43 @@ class Project:
         return answer
 
     # ------------------------------------------------------------ inside
+
+    @cached_property
+    def _reading(self) -> Reading:
+        from bakeoff.examples import read_examples
+
+        path = self.config.examples.path
+        return read_examples(path if path.startswith("datasets:") else self.folder / path)
+
+    def _has_files(self, base: str) -> bool:
+        return base != "scripted" and not base.startswith(("http://", "https://"))
+
+    def _is_tuned(self, path: Path) -> bool:
+        return (path / "checkpoint.json").is_file()
+
+    def _learns_replies(self, name: str) -> bool:
+        return self._options("tune", name).get("method") != "head"
+
+    def _rehearsal(self, name: str) -> Training:
+        """What `tune` would train for this entry, with at most `REHEARSED` lessons made."""
+        from bakeoff.tuning.check import Training
+
+        options, everything = self._options("tune", name), [*self.split.train, *self.split.valid]
+        lesson = options.get("lesson", "")
+        if lesson and self._options("systems", lesson)["type"] != "prompt" and not self.corpus.store.sources():
+            name, lesson = f"{name}, without its passages until `bakeoff ingest` was run", ""
+        step = max(1, -(-len(everything) // REHEARSED)) if lesson else 1
+
+        def lessons(base: Base) -> list[Example]:
+            return _Rehearsal(self, base)._lessons(lesson, everything[::step])
+
+        known = {key: options[key] for key in ("max_length", "batch_size", "epochs") if key in options}
+        return Training(name, lessons, len(everything), tokens_per_second=self._speed(name), **known)
+
+    def _speed(self, name: str) -> float:
+        """Tokens a second of the last training of this entry, 0 where there was none."""
+        path = self._checkpoint_path(name) / "checkpoint.json"
+        return float(json.loads(path.read_text()).get("tokens_per_second", 0.0)) if path.is_file() else 0.0
 
     def _first(self) -> str:
         kinds = {name: options["type"] for name, options in self.config.systems.items()}
@@ -524,6 +585,28 @@ class Project:
         if not found:
             raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
         return found
+
+
+class _Rehearsal(Project):
+    """A project without a model in it: passages are found by words, and tokens counted by the tokenizer alone."""
+
+    def __init__(self, project: Project, base: Base) -> None:
+        from bakeoff.models.generators.scripted import Generator
+
+        class Counter(Generator):
+            def count(self, messages: Sequence[Message]) -> int:
+                text = render(base.template, messages)
+                return len(base.vocabulary.tokenizer.encode(text, add_special_tokens=False).ids)
+
+        from bakeoff.models.chat import render
+
+        self.__dict__.update(project.__dict__)
+        self._tuned = {"": Counter()}
+
+    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
+        from bakeoff.retrieval import BM25
+
+        return BM25(self.corpus)
 
 
 def _may_fit(pattern: str, start: str) -> bool:

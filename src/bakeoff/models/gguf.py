@@ -29,7 +29,7 @@ Rows = NDArray[np.float32]
 
 def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
     """Copy a GGUF file with its matrices as `kind` and everything else as F32; metadata and tokenizer stay."""
-    reader = _read(source)
+    reader = open_file(source)
     with _writing(target, _value(reader, "general.architecture")) as writer:
         for key, field in reader.fields.items():
             if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
@@ -50,8 +50,8 @@ def load_for_training(path: Path) -> tuple[Any, Tokenizer]:
     Raises `ModelError` for GGUF files of other architectures or tokenizers than those checked against llama.cpp.
     """
     if path.is_file():
-        reader = _read(path)
-        return _model(path, reader), _tokenizer(path, reader)
+        reader = open_file(path)
+        return _model(path, reader), read_tokenizer(path, reader)
     import torch
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM
@@ -77,7 +77,7 @@ def write_lora(adapter: Path, base: Path, out: Path) -> None:
     from safetensors.numpy import load_file
 
     config = json.loads((adapter / "adapter_config.json").read_text())
-    reader = _read(base)
+    reader = open_file(base)
     names = _names(reader)
     with _writing(out, _value(reader, "general.architecture")) as writer:
         writer.add_type("adapter")
@@ -177,7 +177,7 @@ def _rotary_heads(name: str, reader: gguf.GGUFReader) -> int:
 # ---------------------------------------------------------------- tokenizer
 
 
-def _tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
+def read_tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
     """Byte-level BPE from the file's own vocabulary.
 
     transformers' reader of GGUF tokenizers ignores `tokenizer.ggml.pre` and so joins the digits that SmolLM2 was
@@ -212,7 +212,8 @@ def _tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
 # ---------------------------------------------------------------- files
 
 
-def _read(path: Path) -> gguf.GGUFReader:
+def open_file(path: Path) -> gguf.GGUFReader:
+    """The file, mapped into memory; raises `ModelError` where it is damaged."""
     try:
         return gguf.GGUFReader(path)
     except Exception as error:  # the reader raises whatever numpy raises on a torn file
