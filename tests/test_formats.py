@@ -121,7 +121,7 @@ def test_the_conversion_is_said_with_what_was_left_aside(tmp_path: Path) -> None
         (
             [{"prompt": "a", "completion": "b"}, {"prompt": "a"}, {"prompt": "b"}],
             "data.jsonl:2: no 'completion', and the first row was read as prompt-completion: add 'completion' "
-            "(and 1 more rows are wrong)",
+            "(rows that are wrong, with this one: 2)",
         ),
         ([{"messages": [{"role": "tool", "content": "x"}]}], "data.jsonl:1: a message needs a role"),
         ([{"messages": []}], "data.jsonl:1: 'messages' is empty"),

@@ -97,7 +97,7 @@ class Reading:
 
     def __str__(self) -> str:
         aside = f"; not used: {', '.join(self.unused)}" if self.unused else ""
-        return f"{self.format}, {len(self.examples):,} rows: {self.how}{aside}"
+        return f"{self.format}, {len(self.examples):,} row{'s' * (len(self.examples) != 1)}: {self.how}{aside}"
 
 
 def load_examples(path: str | Path) -> Examples:
@@ -129,7 +129,7 @@ def read_examples(path: str | Path) -> Reading:
         except DataError as error:
             wrong.append(error)
     if wrong:
-        others = f" (and {len(wrong) - 1:,} more rows are wrong)" if len(wrong) > 1 else ""
+        others = f" (rows that are wrong, with this one: {len(wrong):,})" if len(wrong) > 1 else ""
         raise DataError(f"{wrong[0]}{others}")
     unused = sorted({column for row in rows for column in row.values if column not in format.columns})
     return Reading(Examples(examples), format.name, format.how, tuple(unused))

@@ -66,8 +66,8 @@ def _folder(path: Path) -> Iterator[Row]:
     if (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
         yield from _saved(path)
         return
-    found = {file: PARTS[file.stem] for file in sorted(path.iterdir()) if file.stem in PARTS}
-    found = {file: part for file, part in found.items() if file.suffix.lower() in SUFFIXES}
+    names = [f"{name}{suffix}" for name in PARTS for suffix in SUFFIXES]
+    found = {path / name: PARTS[name.partition(".")[0]] for name in names if (path / name).is_file()}
     if not found:
         raise DataError(f"{path} holds no train, valid or test file ({', '.join(SUFFIXES)}); name a file instead")
     for file, part in found.items():

@@ -120,7 +120,10 @@ def preflight(
     plans = []
     if model:
         problems += model_problems(model)
-        alone = [*train, *valid]
+        if any(problem.kind in ("renders-apart", "template-fails") for problem in problems):
+            trainings, alone = (), []  # no row could be written
+        else:
+            alone = [*train, *valid]
         for training in trainings or [Training("lora", lambda _: alone, len(alone))]:
             lengths, found = measure(training.lessons(model), model, training.max_length)
             problems += [problem for problem in found if problem not in problems]

@@ -34,7 +34,9 @@ class Estimate:
     how: str
 
     def __str__(self) -> str:
-        took = f"{self.seconds / 60:.0f} min" if self.seconds >= 90 else f"{self.seconds:.0f} s"
+        minutes = self.seconds / 60
+        took = f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"
+        took = took if minutes >= 1.5 else f"{self.seconds:.0f} s"
         return f"about {self.memory_mb / 1000:.1f} GB and {took} ({self.how})"
 
 
