@@ -13,7 +13,7 @@ from bakeoff.examples import Examples, load_examples, read_examples
 from bakeoff.types import Example, Message
 
 Row = dict[str, Any]
-U, A, S = (lambda text, role=role: Message(role, text) for role in ("user", "assistant", "system"))
+WHY, BECAUSE = Message("user", "Why?"), Message("assistant", "Because.")
 TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
 SHORT = {"question": "Why?", "references": ("Because.",)}
 LONGER = [{"role": "system", "content": "Be short."}, *TURNS]
@@ -36,7 +36,11 @@ def written(folder: Path, rows: list[Row], name: str = "data.jsonl") -> Path:
         (
             {"instruction": "Greet.", "input": "", "output": "Hi", "system": "Be kind."},
             "instruction (alpaca)",
-            {"question": "Greet.", "references": ("Hi",), "messages": (S("Be kind."), U("Greet."), A("Hi"))},
+            {
+                "question": "Greet.",
+                "references": ("Hi",),
+                "messages": (Message("system", "Be kind."), Message("user", "Greet."), Message("assistant", "Hi")),
+            },
         ),
         (
             {"instruction": "Who?", "context": "Ann did it.", "response": "Ann"},
@@ -50,14 +54,14 @@ def written(folder: Path, rows: list[Row], name: str = "data.jsonl") -> Path:
             {
                 "question": "Why?",
                 "references": ("Because.",),
-                "messages": (S("Be short."), U("Why?"), A("Because.")),
+                "messages": (Message("system", "Be short."), WHY, BECAUSE),
                 "group": "g",
             },
         ),
         (
             {"messages": [*TURNS, *TURNS]},
             "chat (messages)",
-            {"question": "Why?", "messages": (U("Why?"), A("Because."), U("Why?"), A("Because."))},
+            {"question": "Why?", "messages": (WHY, BECAUSE, WHY, BECAUSE)},
         ),
         (
             {"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Because."}]},
@@ -113,6 +117,7 @@ def test_the_conversion_is_said_with_what_was_left_aside(tmp_path: Path) -> None
     ("rows", "says"),
     [
         ([{"foo": "a", "bar": "b"}], "data.jsonl:1: unknown format with the columns foo, bar; rename them to one of: "),
+        ([{"promt": "a", "completion": "b"}], "data.jsonl:1: unknown column 'promt': did you mean 'prompt'?"),
         (
             [{"instruction": "a", "output": "b"}, {"prompt": "a", "completion": "b"}],
             "data.jsonl:2: no 'instruction', and the first row was read as instruction (alpaca): it looks like "

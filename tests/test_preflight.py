@@ -119,10 +119,12 @@ def test_a_training_that_does_not_fit_into_memory_is_told(model: Path, monkeypat
 
 def test_estimates_grow_with_the_rows_and_take_the_speed_that_was_measured(model: Path) -> None:
     examples = [Example(str(n), seeded_faults.sentence(n), ("x",)) for n in range(20)]
-    plans = [
-        preflight(examples, [], base=str(model), trainings=[Training("t", lambda _: examples, rows, **known)]).plans[0]
-        for rows, known in ((20, {}), (40, {}), (20, {"tokens_per_second": 1.0}))  # type: ignore[arg-type]
+    trainings = [
+        Training("once", lambda _: examples, 20),
+        Training("of more", lambda _: examples, 40),
+        Training("measured", lambda _: examples, 20, tokens_per_second=1.0),
     ]
+    plans = preflight(examples, [], base=str(model), trainings=trainings).plans
     assert plans[1].cost.seconds > plans[0].cost.seconds
     assert plans[2].cost.seconds == 2 * sum(plans[2].lengths.rows)
     assert "at the speed of the last training" in str(plans[2].cost)

@@ -198,6 +198,26 @@ def check(
 
 
 @app.command()
+def draft(
+    out: Annotated[str, typer.Option(help="File to write; by default that of [examples].")] = "",
+    count: Annotated[int, typer.Option("-n", "--count", help="How many questions.")] = 50,
+    generator: Annotated[str, typer.Option(help="Who writes them, as under `base`; by default the base.")] = "",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Draft questions with answers and evidence from the indexed documents; what cannot be verified is dropped."""
+    with _progress() as progress:
+        found = _project(project).draft(out, count=count, generator=generator, progress=progress)
+    if as_json:
+        _print_json(found)
+        return
+    print(f"made {found.path}: {found.questions:,} questions from {found.tried:,} sentences")
+    for reason, number in found.failed.items():
+        print(f"  dropped {number:,}: {reason}")
+    print("next: read them - a drafted question can be true and odd - then bakeoff check")
+
+
+@app.command()
 def tune(
     names: Annotated[list[str] | None, typer.Argument(help="Entries of [tune]; by default all.")] = None,
     project: Folder = HERE,

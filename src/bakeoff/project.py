@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
+    from bakeoff.evaluation.drafting import Drafted
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.fitting import Fit
@@ -202,6 +203,27 @@ class Project:
             allow_personal=allow_personal or self.config.examples.allow_personal,
         )
         return replace(found, problems=by_severity([*found.problems, *missing]), read_as=str(self._reading))
+
+    def draft(
+        self, out: str = "", *, count: int = 50, generator: str = "", progress: Progress | None = None
+    ) -> Drafted:
+        """Draft `count` verified questions on the indexed documents into `out`, by default the examples' file.
+
+        `generator` is any name that `base` may have; by default the project's own writes them.
+        """
+        from bakeoff.evaluation.drafting import draft
+        from bakeoff.models import generator as build
+
+        self._require_index()
+        return draft(
+            self.corpus.store,
+            self.corpus.store.ids(),
+            build(generator, reuse=True) if generator else self._generator(""),
+            self.folder / (out or self.config.examples.path),
+            count=count,
+            seed=self.config.seed,
+            progress=progress,
+        )
 
     def tune(self, name: str, *, progress: Progress | None = None) -> Checkpoint:
         """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept."""
@@ -382,7 +404,7 @@ class Project:
             return _Rehearsal(self, base)._lessons(lesson, everything[::step])
 
         known = {key: options[key] for key in ("max_length", "batch_size", "epochs") if key in options}
-        return Training(name, lessons, len(everything), tokens_per_second=self._speed(name), **known)
+        return Training(name, lessons, len(self.split.train), tokens_per_second=self._speed(name), **known)
 
     def _speed(self, name: str) -> float:
         """Tokens a second of the last training of this entry, 0 where there was none."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from bakeoff.errors import DataError
@@ -94,6 +95,11 @@ def recognise(row: Row) -> Format:
     found = _fitting(row)
     if found is None:
         known = "; ".join(" + ".join(format.needs) for format in FORMATS)
+        for column in map(str, row.values):
+            names = {name for format in FORMATS for name in format.needs}
+            close = get_close_matches(column, names - set(row.values), n=1)
+            if close and not any(column in format.columns for format in FORMATS):
+                raise DataError(f"{row.where}: unknown column {column!r}: did you mean {close[0]!r}?")
         columns = ", ".join(map(str, row.values)) or "none"
         raise DataError(f"{row.where}: unknown format with the columns {columns}; rename them to one of: {known}")
     return found

@@ -47,7 +47,7 @@ class Training:
     lessons: Callable[[Base], Sequence[Example]]
     """The examples as the method will see them, or a fair sample of them."""
     rows: int
-    """How many there are of them."""
+    """How many are trained on in each epoch."""
     max_length: int = MAX_LENGTH
     batch_size: int = 4
     epochs: int = 2
@@ -124,7 +124,7 @@ def preflight(
             trainings, alone = (), []  # no row could be written
         else:
             alone = [*train, *valid]
-        for training in trainings or [Training("lora", lambda _: alone, len(alone))]:
+        for training in trainings or [Training("lora", lambda _: alone, len(train))]:
             lengths, found = measure(training.lessons(model), model, training.max_length)
             problems += [problem for problem in found if problem not in problems]
             if lengths.rows:

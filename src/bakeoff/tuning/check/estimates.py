@@ -18,7 +18,7 @@ WEIGHT_BYTES = 8
 """A parameter of the base, read as float32 and held once more while it is converted."""
 STATE_FLOATS = 40
 """Numbers kept for the backward pass for each token and layer, in widths of the hidden state: with it the demo's two
-trainings are said to take 2.5 and 4.3 GB, and took 2.1 and 5.1."""
+trainings are said to take 2.5 and 4.2 GB, and took 2.1 and 5.1."""
 PIECE_TOKENS = 512
 """Tokens of one forward and backward pass (`tuning.training`)."""
 EFFICIENCY = 0.6
