@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from bakeoff.cli import app
 from bakeoff.corpus import Corpus
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.evaluation.drafting import Drafted, draft
 from bakeoff.examples import load_examples, locate
 from bakeoff.models.generators.scripted import Generator
+from bakeoff.project import Project
 from bakeoff.types import Message
 
 TEXTS = {
@@ -147,3 +150,28 @@ def test_the_order_is_that_of_the_seed_and_takes_documents_in_turn(corpus: Corpu
         drafted(corpus, writer(), out, count=2)
     assert files[0].read_text() == files[1].read_text()
     assert len({example.group for example in load_examples(files[0])}) == 2
+
+
+def test_the_command_says_what_is_missing_and_writes_over_nothing(project: Path) -> None:
+    (project / "bakeoff.toml").write_text(
+        'base = "scripted"\n[corpus]\nsources = ["documents"]\nembedder = "hashing"\n'
+    )
+    assert "run `bakeoff ingest` first" in str(CliRunner().invoke(app, ["draft", "-C", str(project)]).exception)
+    Project(project).ingest()
+    before = (project / "questions.jsonl").read_text()
+    refused = CliRunner().invoke(app, ["draft", "-C", str(project)]).exception
+    assert isinstance(refused, ConfigError) and "--out" in str(refused)
+    assert (project / "questions.jsonl").read_text() == before
+    failed = CliRunner().invoke(app, ["draft", "-C", str(project), "--out", "more.jsonl", "-n", "1"]).exception
+    assert isinstance(failed, DataError) and "none of 20 drafts could be verified" in str(failed)
+
+
+def test_the_command_says_what_was_dropped(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n[corpus]\nembedder = "hashing"\n')
+    monkeypatch.setattr(Project, "_generator", lambda self, tuned: writer({**QUESTIONS, "9:30": "When?"}))
+    result = CliRunner().invoke(app, ["draft", "-C", str(tmp_path)])
+    assert result.output.splitlines() == [
+        f"made {tmp_path / 'questions.jsonl'}: 2 questions from 3 sentences",
+        "  dropped 1: the question is none",
+        "next: read them - a drafted question can be true and odd - then bakeoff check",
+    ]

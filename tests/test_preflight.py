@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import seeded_faults
 import tiny_model
+from bakeoff.cli import app
 from bakeoff.errors import BakeoffError, DataError
 from bakeoff.models import weights
 from bakeoff.project import Project
@@ -134,6 +136,7 @@ def test_a_model_without_files_leaves_lengths_unchecked_and_says_so(tmp_path: Pa
     (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n')
     (tmp_path / "questions.jsonl").write_text('{"question": "Who?", "references": ["Ann"]}\n')
     found = Project(tmp_path).check()
+    assert kinds(found) == {"no-training"}  # the only question is for the test
     assert (list(found.plans), found.unchecked) == ([], "no model is named")
     assert found.read_as == "questions, 1 row: columns as they are"
 
@@ -149,6 +152,16 @@ def test_what_each_method_could_learn_from_is_counted() -> None:
     found = preflight(examples, [])
     assert found.usable == {"head": 2, "lora": 1, "dpo": 1, "kto": 2, "pretrain": 1, "embedder": 0}
     assert not [problem for problem in found.problems if problem.severity == "error"]
+
+
+def test_running_text_is_counted_in_tokens_and_asks_for_no_template_of_turns(model: Path) -> None:
+    from bakeoff.models.gguf import load_for_training
+
+    texts = [Example(str(n), "", text=" ".join(seeded_faults.sentence(m) for m in range(n, n + 5))) for n in (0, 50)]
+    found = preflight(texts, [], base=str(model))
+    tokenizer = load_for_training(model)[1]
+    assert found.text_tokens == sum(len(tokenizer.encode(text.text).ids) for text in texts) > 50
+    assert (kinds(found), list(found.plans), found.usable["pretrain"]) == (set(), [], 2)
 
 
 # ---------------------------------------------------------------- near-duplicates
@@ -240,3 +253,50 @@ def test_errors_of_unreadable_models_are_told_as_unchecked(tmp_path: Path) -> No
     assert "unknown model" in found.unchecked
     with pytest.raises(BakeoffError):
         weights.resolve(str(tmp_path / "none.gguf"))
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_lessons_are_measured_with_the_passages_that_they_will_hold(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sound"
+    planted(seeded_faults.SOUND, model, folder)
+    (folder / "documents").mkdir()
+    (folder / "documents" / "a.md").write_text(" ".join(seeded_faults.sentence(n) + "." for n in range(60)))
+    with (folder / "bakeoff.toml").open("a") as file:
+        file.write('lesson = "rag"\n[systems.rag]\ntype = "rag"\n')
+    (bare,) = Project(folder).check().plans
+    assert bare.name == "x, without its passages until `bakeoff ingest` was run"
+    project = Project(folder)
+    project.ingest()
+    (plan,) = project.check().plans
+    assert plan.name == "x"
+    assert min(plan.lengths.prompts) > max(bare.lengths.prompts)
+
+
+def test_the_command_shows_the_conversion_and_few_of_many_findings(tmp_path: Path) -> None:
+    (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n[examples]\npath = "data.jsonl"\n')
+    rows = [{"prompt": seeded_faults.sentence(n), "completion": ""} for n in range(30)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = CliRunner().invoke(app, ["check", "-C", str(tmp_path)])
+    lines = result.output.splitlines()
+    assert result.exit_code == 1
+    assert lines[0] == "read as: prompt-completion, 30 rows: prompt -> question, completion -> reference"
+    assert lines[1] == "divided into: 18 train, 3 valid, 9 test"
+    assert lines[2].startswith("could train: head on 0, lora on 0, ")
+    assert sum("no reference answer" in line for line in lines) == 10
+    assert "  and 20 more like these; --json shows all" in lines
+    assert lines[-1] == "30 problems"
+    shown = json.loads(CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--json"]).output)
+    assert [problem["kind"] for problem in shown["problems"]] == ["no-answer"] * 30
+
+
+def test_personal_data_can_be_allowed_by_flag_and_by_key(tmp_path: Path) -> None:
+    rows = [{"prompt": seeded_faults.sentence(n), "completion": f"mail jan{n}@firma.cz"} for n in range(9)]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    toml = tmp_path / "bakeoff.toml"
+    toml.write_text('base = "scripted"\n')
+    assert CliRunner().invoke(app, ["check", "-C", str(tmp_path)]).exit_code == 1
+    assert CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--allow-personal"]).exit_code == 0
+    toml.write_text('base = "scripted"\n[examples]\nallow_personal = true\n')
+    assert CliRunner().invoke(app, ["check", "-C", str(tmp_path)]).exit_code == 0

@@ -71,6 +71,39 @@ def test_a_question_or_a_group_on_both_sides_of_a_split_is_an_error() -> None:
     assert findings(check([], [GOOD], [sibling])) == [("error", "good, sibling", "the group is in valid and in test")]
 
 
+def test_conversations_that_only_begin_alike_are_no_leak_and_no_duplicates() -> None:
+    def talk(id: str, then: str) -> Example:
+        turns = (
+            Message("user", "hi"),
+            Message("assistant", "hello"),
+            Message("user", then),
+            Message("assistant", then),
+        )
+        return Example(id, "hi", messages=turns)
+
+    assert check([talk("a", "Where is the red lamp?"), talk("b", "What costs oil?")], [], [talk("c", "Why not?")]) == []
+    assert [p.kind for p in check([talk("a", "Why not?")], [], [talk("c", "why  NOT?")])] == ["leak-exact"]
+
+
+def test_noise_is_told_by_what_it_is() -> None:
+    noise = {
+        "a refusal for an answer": "As an AI language model, I cannot say.",
+        "a placeholder": "TODO",
+        "markup of a page": "<div class='a'>nobody</div>",
+        "text in a wrong encoding": "the caf\xc3\xa9",
+        "one character again and again": "so" + "o" * 30,
+        "the question itself for an answer": "who may travel",
+    }
+    examples = [
+        Example(kind, "Who may travel?" if "itself" in kind else f"What of {n}?", (text,))
+        for n, (kind, text) in enumerate(noise.items())
+    ]
+    found = [p for p in check(examples, []) if p.kind == "noise"]
+    assert {p.where: p.what for p in found} == {kind: f"{kind} in 1 example" for kind in noise}
+    clean = ["a < b and b > c", "None", "na\xefve caf\xe9", "x = 3; y &lt", "As an accountant, I say so."]
+    assert check([Example(str(n), f"How of {n}?", (text,)) for n, text in enumerate(clean)], []) == []
+
+
 def test_labels_that_differ_only_in_case_or_spaces_are_found() -> None:
     labels = ["Refund", "refund", "refund ", "repair", "repair"]
     problems = check([Example(f"q{n}", f"question {n}", label=label) for n, label in enumerate(labels)], [])

@@ -15,7 +15,7 @@ from bakeoff.models import weights as files
 from bakeoff.models.vocabulary import load_vocabulary
 from bakeoff.tuning.check.data import data_problems
 from bakeoff.tuning.check.estimates import Estimate, estimate, free_memory_mb
-from bakeoff.tuning.check.lengths import Lengths, measure
+from bakeoff.tuning.check.lengths import Lengths, measure, text_tokens
 from bakeoff.tuning.check.model import Base, model_problems
 from bakeoff.tuning.check.private import private_problems, refuse_private
 from bakeoff.tuning.check.problems import Problem, by_severity
@@ -74,6 +74,8 @@ class Preflight:
     usable: Mapping[str, int]
     """Method -> training examples that it could learn from."""
     plans: Sequence[Plan] = ()
+    text_tokens: int = 0
+    """Tokens of the running text to train on."""
     unchecked: str = ""
     """Why lengths and the model's files were not looked at."""
     read_as: str = ""
@@ -117,8 +119,12 @@ def preflight(
         what, _, cure = str(error).rpartition("; ")
         problems = [Problem("error", base, what, cure, "template-missing")] if missing else []
     problems += check(train, valid, test, allow_personal=allow_personal, lengths=model is None)
-    plans = []
+    if not train:
+        cure = "add examples, or give `test` and `valid` smaller shares under [examples]"
+        problems.append(Problem("error", "train", "no training examples", cure, "no-training"))
+    plans, tokens = [], 0
     if model:
+        tokens = text_tokens(train, model)
         problems += model_problems(model)
         if any(problem.kind in ("renders-apart", "template-fails") for problem in problems):
             trainings, alone = (), []  # no row could be written
@@ -133,7 +139,7 @@ def preflight(
     for path in checkpoints:
         problems += _checkpoint(path)
     parts = {"train": len(train), "valid": len(valid), "test": len(test)}
-    return Preflight(by_severity(problems), parts, usable(train), plans, unchecked)
+    return Preflight(by_severity(problems), parts, usable(train), plans, tokens, unchecked)
 
 
 def read_base(name: str) -> Base:

@@ -42,7 +42,7 @@ def data_problems(splits: Splits, *, lengths: bool = True) -> Iterator[Problem]:
     yield from _preferences(everything)
     yield from _long(everything) if lengths else ()
     yield from _repeated(splits)
-    yield from _shared(splits, "the question", "leak-exact", _question, "remove the copies, or give them one `group`")
+    yield from _shared(splits, "the question", "leak-exact", _asked, "remove the copies, or give them one `group`")
     yield from _shared(
         splits, "the group", "leak-group", lambda example: example.group, "split by group: examples.split() does"
     )
@@ -214,10 +214,6 @@ def _groups(examples: Sequence[Example], key: Callable[[Example], Hashable]) -> 
     for example in examples:
         groups[key(example)].append(example)
     return groups
-
-
-def _question(example: Example) -> str:
-    return _normal(example.question)
 
 
 def _asked(example: Example) -> str:

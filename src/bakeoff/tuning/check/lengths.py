@@ -70,6 +70,16 @@ def measure(examples: Sequence[Example], base: Base, max_length: int) -> tuple[L
     return lengths, problems
 
 
+def text_tokens(examples: Sequence[Example], base: Base) -> int:
+    """Tokens of all running text."""
+    texts = [example.text for example in examples if example.text]
+    batches = (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
+    tokenizer = base.vocabulary.tokenizer
+    return sum(
+        len(one.ids) for batch in batches for one in tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+    )
+
+
 def _failed(failed: dict[str, str]) -> Iterator[Problem]:
     if failed:
         reason = next(iter(failed.values()))
