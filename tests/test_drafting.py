@@ -30,14 +30,21 @@ QUESTIONS = {
 }
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    (tmp_path / "documents").mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose documents are indexed."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "documents").mkdir()
     for name, text in TEXTS.items():
-        (tmp_path / "documents" / name).write_text(text)
-    corpus = Corpus(tmp_path / "index", "hashing")
-    corpus.sync(tmp_path / "documents")
-    return corpus
+        (folder / "documents" / name).write_text(text)
+    (folder / "bakeoff.toml").write_text('base = "scripted"\n[corpus]\nembedder = "hashing"\n')
+    Corpus(folder / "index", "hashing").sync(folder / "documents")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(folder: Path) -> Corpus:
+    return Corpus(folder / "index", "hashing")
 
 
 def writer(questions: dict[str, str] = QUESTIONS, answers: dict[str, str] | None = None) -> Generator:
@@ -166,12 +173,11 @@ def test_the_command_says_what_is_missing_and_writes_over_nothing(project: Path)
     assert isinstance(failed, DataError) and "none of 20 drafts could be verified" in str(failed)
 
 
-def test_the_command_says_what_was_dropped(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n[corpus]\nembedder = "hashing"\n')
+def test_the_command_says_what_was_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Project, "_generator", lambda self, tuned: writer({**QUESTIONS, "9:30": "When?"}))
-    result = CliRunner().invoke(app, ["draft", "-C", str(tmp_path)])
+    result = CliRunner().invoke(app, ["draft", "-C", str(folder)])
     assert result.output.splitlines() == [
-        f"made {tmp_path / 'questions.jsonl'}: 2 questions from 3 sentences",
+        f"made {folder / 'questions.jsonl'}: 2 questions from 3 sentences",
         "  dropped 1: the question is none",
         "next: read them - a drafted question can be true and odd - then bakeoff check",
     ]

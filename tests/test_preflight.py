@@ -169,13 +169,13 @@ def test_running_text_is_counted_in_tokens_and_asks_for_no_template_of_turns(mod
 
 def test_pairs_are_those_that_comparing_all_would_find() -> None:
     draw = random.Random(1)
-    texts = [" ".join(draw.choices(seeded_faults.WORDS, k=12)) for _ in range(90)]
+    texts = [" ".join(draw.choices(seeded_faults.WORDS, k=12)) for _ in range(60)]
     for text in texts[:40]:
         words = text.split()
         words[draw.randrange(12)] = draw.choice(seeded_faults.WORDS)
         texts.append(" ".join(words))
     every = {(i, j) for j in range(len(texts)) for i in range(j) if similarity(texts[i], texts[j]) >= 0.8}
-    assert 5 < len(every) < 45
+    assert 5 < len(every) <= 41
     assert set(similar_pairs(texts)) == every
 
 
@@ -191,7 +191,7 @@ def test_questions_that_differ_in_what_they_ask_for_are_no_duplicates() -> None:
 
 def test_a_crowd_of_near_copies_is_found_without_comparing_all_with_all() -> None:
     text = "Please reset the password of account {} because its owner has lost the sheet on which he wrote it down"
-    examples = [Example(f"{n:04}", text.format(n), ("done",)) for n in range(1500)]
+    examples = [Example(f"{n:04}", text.format(n), ("done",)) for n in range(600)]
     (problem,) = check(examples, [])
     assert problem.kind == "near-duplicate"
 
