@@ -28,7 +28,13 @@ torch = pytest.importorskip("torch")
 
 CAPITALS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Norway": "Oslo", "Peru": "Lima", "Cuba": "Havana"}
 TRAIN = [
-    Example(f"q{n}", f"capital of {country}?", (city,), rejected=f"It is not {country}")
+    Example(
+        f"q{n}",
+        f"capital of {country}?",
+        (city,),
+        rejected=f"It is not {country}",
+        text=f"The capital of {country} is {city}.",
+    )
     for n, (country, city) in enumerate(CAPITALS.items())
 ]
 VALID = [replace(example, id=f"v{n}", question=f"the {example.question}") for n, example in enumerate(TRAIN[:3])]
@@ -291,7 +297,7 @@ def test_a_start_that_cannot_be_gone_on_from_is_refused(
         ("kto", {}, [Example("a", "why?", ("so",)), Example("b", "who?", ("he",))], DataError, "the same verdict"),
         ("kto", {}, [Example("a", "why?", ("so",))], DataError, "fewer than two replies"),
         ("grpo", {"reward": "recal"}, TRAIN, Exception, "did you mean 'recall'"),
-        ("pretrain", {}, [Example("a", "why?")], DataError, "example a has no text"),
+        ("pretrain", {}, [Example("a", "why?", ("so",))], DataError, "example a has no text"),
         ("adapter", {"kind": "ia4"}, TRAIN, ConfigError, "ia4"),
     ],
 )
@@ -367,6 +373,18 @@ def test_a_project_climbs_the_ladder_and_reads_its_documents(gguf: str, tmp_path
     assert not seen  # it is up to date, and so is what it starts from
     with pytest.raises(ConfigError, match="endless from round from endless never begins"):
         project.tune("endless")
+
+
+def test_personal_data_stops_a_training_until_it_is_allowed(gguf: str, tmp_path: Path) -> None:
+    from bakeoff.project import Project
+
+    (tmp_path / "bakeoff.toml").write_text(PROJECT.format(base=gguf))
+    lines = [{"question": f"who is {n}?", "answer": "ada.lovelace@analytical.org"} for n in range(8)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(DataError, match=r"e-mail addresses, as in a\*\*\*@analytical.org .*--allow-personal"):
+        Project(tmp_path).tune("sft")
+    assert not (tmp_path / "checkpoints").exists()
+    Project(tmp_path).tune("sft", study=False, allow_personal=True)
 
 
 # ---------------------------------------------------------------- states
@@ -456,7 +474,16 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
         "tune('lora', sys.argv[1], train, valid, out=sys.argv[2], seed=3, progress=say, **json.loads(sys.argv[4]))"
     )
     given = [
-        [{"id": e.id, "question": e.question, "references": tuple(e.references), "rejected": e.rejected} for e in part]
+        [
+            {
+                "id": e.id,
+                "question": e.question,
+                "references": tuple(e.references),
+                "rejected": e.rejected,
+                "text": e.text,
+            }
+            for e in part
+        ]
         for part in (TRAIN, VALID)
     ]
     epochs = 60

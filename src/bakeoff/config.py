@@ -53,8 +53,11 @@ class Examples:
     """`[examples]`"""
 
     path: str = "questions.jsonl"
+    """JSONL, JSON, CSV, TSV or Parquet, a folder with a file for each part, or "datasets:owner/name"."""
     test: float = 0.3
     valid: float = 0.1
+    allow_personal: bool = False
+    """Go on although examples hold personal data or secrets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
-from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Index, Reranker, Retriever, System
+from bakeoff.types import (
+    Answer,
+    Changes,
+    Checkpoint,
+    Example,
+    Generator,
+    Hit,
+    Index,
+    Message,
+    Reranker,
+    Retriever,
+    System,
+)
 
 if TYPE_CHECKING:
     from threading import Event
@@ -24,13 +36,14 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
+    from bakeoff.evaluation.drafting import Drafted
     from bakeoff.evaluation.recommend import Recommendation
-    from bakeoff.examples import Split
+    from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.retrieval.queries import Rewrite
     from bakeoff.systems.tools import Tool
     from bakeoff.systems.tools.sql import Database
-    from bakeoff.tuning.check import Problem
+    from bakeoff.tuning.check import Base, Preflight, Training
     from bakeoff.tuning.search import Found
 
 Progress = Callable[[int, int, str], None]
@@ -47,6 +60,8 @@ SEARCH = {
     "hops": int,
 }
 """Options of a system that say how its passages are searched for."""
+REHEARSED = 500
+"""Lessons that a check makes to see how long they are; each is a search."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
 
@@ -95,10 +110,10 @@ class Project:
     @cached_property
     def split(self) -> Split:
         """The examples in three parts, their evidence resolved where the corpus holds it."""
-        from bakeoff.examples import load_examples, locate
+        from bakeoff.examples import locate
 
         options = self.config.examples
-        examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
+        examples, _ = locate(self._reading.examples, self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
     def system(self, name: str, *, groups: Sequence[str] | None = None) -> System:
@@ -183,27 +198,61 @@ class Project:
         self.corpus.purge()
         return removed
 
-    def check(self) -> list[Problem]:
-        """Look for faults in the examples before anything is trained."""
-        from bakeoff.examples import load_examples, locate
-        from bakeoff.tuning.check import Problem, check
+    def check(self, *, allow_personal: bool = False) -> Preflight:
+        """Look for faults in the examples, the model's files and the checkpoints before anything is trained.
 
-        _, lost = locate(load_examples(self.folder / self.config.examples.path), self.corpus.locate)
+        Loads no model: where a lesson needs passages, they are found by words alone.
+        """
+        from bakeoff.examples import locate
+        from bakeoff.tuning.check import Problem, by_severity, preflight
+
+        _, lost = locate(self._reading.examples, self.corpus.locate)
         missing = [
-            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`")
+            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`", "quote-missing")
             for where, _, what in (line.partition(": ") for line in lost)
         ]
-        return [*check(self.split.train, self.split.valid, self.split.test), *missing]
+        found = preflight(
+            *(self.split.train, self.split.valid, self.split.test),
+            base=self.config.base if self._has_files(self.config.base) else "",
+            trainings=[self._rehearsal(name) for name in self.config.tune if self._learns_replies(name)],
+            checkpoints=[path for name in self.config.tune if self._is_tuned(path := self._checkpoint_path(name))],
+            allow_personal=allow_personal or self.config.examples.allow_personal,
+        )
+        return replace(found, problems=by_severity([*found.problems, *missing]), read_as=str(self._reading))
 
-    def tune(self, name: str, *, study: bool = True, progress: Progress | None = None) -> Checkpoint:
+    def draft(
+        self, out: str = "", *, count: int = 50, generator: str = "", progress: Progress | None = None
+    ) -> Drafted:
+        """Draft `count` verified questions on the indexed documents into `out`, by default the examples' file.
+
+        `generator` is any name that `base` may have; by default the project's own writes them.
+        """
+        from bakeoff.evaluation.drafting import draft
+        from bakeoff.models import generator as build
+
+        self._require_index()
+        return draft(
+            self.corpus.store,
+            self.corpus.store.ids(),
+            build(generator, reuse=True) if generator else self._generator(""),
+            self.folder / (out or self.config.examples.path),
+            count=count,
+            seed=self.config.seed,
+            progress=progress,
+        )
+
+    def tune(
+        self, name: str, *, study: bool = True, allow_personal: bool = False, progress: Progress | None = None
+    ) -> Checkpoint:
         """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept.
 
-        `study`: measure what the training changed, and write study.json and training.html into its folder.
+        `study`: measure what the training changed, and write study.json and training.html into its folder. Raises
+        `DataError` for lessons with personal data or secrets in them, unless they are allowed.
         """
         from bakeoff.tuning import load_checkpoint, tune
         from bakeoff.tuning.run import is_current
 
-        task = self._task(name, study, progress)
+        task = self._task(name, study, allow_personal, progress)
         out = self._checkpoint_path(name)
         if is_current(out, task.method, self.config.base, task.train, task.options, task.seed):
             made = load_checkpoint(out)
@@ -224,14 +273,22 @@ class Project:
             self._study(name, task, progress)
         return made
 
-    def search_options(self, name: str, trials: int, *, study: bool = True, progress: Progress | None = None) -> Found:
+    def search_options(
+        self,
+        name: str,
+        trials: int,
+        *,
+        study: bool = True,
+        allow_personal: bool = False,
+        progress: Progress | None = None,
+    ) -> Found:
         """Search the options that `[tune.<name>]` leaves open, on the validation examples; goes on with earlier trials.
 
         The checkpoint of the best is kept; it is up to date once its options stand in the table.
         """
         from bakeoff.tuning.search import search
 
-        task = self._task(name, study, progress)
+        task = self._task(name, study, allow_personal, progress)
         self._tuned.clear()
         found = search(
             task.method,
@@ -248,9 +305,10 @@ class Project:
             self._study(name, task, progress)
         return found
 
-    def _task(self, name: str, study: bool, progress: Progress | None) -> Task:
+    def _task(self, name: str, study: bool, allow_personal: bool, progress: Progress | None) -> Task:
         """What the table `[tune.<name>]` asks for; the checkpoint that it starts from is trained first."""
         from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
+        from bakeoff.tuning.check.private import refuse_private
 
         options = dict(self._options("tune", name))
         method, lesson = options.pop("method", ""), options.pop("lesson", "")
@@ -259,12 +317,15 @@ class Project:
             train, valid = self._documents()
         else:
             train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
+        if not (allow_personal or self.config.examples.allow_personal):
+            refuse_private([*train, *valid])
         planted = options.pop("canaries", True) and method in CANARY_METHODS and len(train) >= CANARIES_FROM
         if planted:
             train = plant(train, seed)
         if start := options.get("start", ""):
             self._check_starts(name)
-            options["start"] = str(self.tune(start, study=study, progress=progress).path)
+            began = self.tune(start, study=study, allow_personal=allow_personal, progress=progress)
+            options["start"] = str(began.path)
         return Task(method, train, valid, seed, options, planted)
 
     def _study(self, name: str, task: Task, progress: Progress | None) -> None:
@@ -429,6 +490,43 @@ class Project:
 
     # ------------------------------------------------------------ inside
 
+    @cached_property
+    def _reading(self) -> Reading:
+        from bakeoff.examples import read_examples
+
+        path = self.config.examples.path
+        return read_examples(path if path.startswith("datasets:") else self.folder / path)
+
+    def _has_files(self, base: str) -> bool:
+        return base != "scripted" and not base.startswith(("http://", "https://"))
+
+    def _is_tuned(self, path: Path) -> bool:
+        return (path / "checkpoint.json").is_file()
+
+    def _learns_replies(self, name: str) -> bool:
+        return self._options("tune", name).get("method") not in ("head", "pretrain")
+
+    def _rehearsal(self, name: str) -> Training:
+        """What `tune` would train for this entry, with at most `REHEARSED` lessons made."""
+        from bakeoff.tuning.check import Training
+
+        options, everything = self._options("tune", name), [*self.split.train, *self.split.valid]
+        lesson = options.get("lesson", "")
+        if lesson and self._options("systems", lesson)["type"] != "prompt" and not self.corpus.store.sources():
+            name, lesson = f"{name}, without its passages until `bakeoff ingest` was run", ""
+        step = max(1, -(-len(everything) // REHEARSED)) if lesson else 1
+
+        def lessons(base: Base) -> list[Example]:
+            return _Rehearsal(self, base)._lessons(lesson, everything[::step])
+
+        known = {key: options[key] for key in ("max_length", "batch_size", "epochs") if key in options}
+        return Training(name, lessons, len(self.split.train), tokens_per_second=self._speed(name), **known)
+
+    def _speed(self, name: str) -> float:
+        """Tokens a second of the last training of this entry, 0 where there was none."""
+        path = self._checkpoint_path(name) / "checkpoint.json"
+        return float(json.loads(path.read_text()).get("tokens_per_second", 0.0)) if path.is_file() else 0.0
+
     def _first(self) -> str:
         kinds = {name: options["type"] for name, options in self.config.systems.items()}
         return next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
@@ -567,13 +665,14 @@ class Project:
         return [teacher.lesson(example) for example in examples]
 
     def _documents(self) -> tuple[list[Example], list[Example]]:
-        """All documents of the index as texts to read, and every twentieth apart to validate by."""
-        self._require_index()
+        """Examples that are running text and all documents of the index; of these every twentieth validates."""
+        train, valid = ([e for e in part if e.text.strip()] for part in (self.split.train, self.split.valid))
+        if not (train or valid):
+            self._require_index()
         found = [self.corpus.store.document(id) for id in sorted(self.corpus.store.ids())]
-        texts = [Example(one.id, one.id, (one.text,)) for one in found if one and one.text.strip()]
-        valid = texts[:: round(1 / DOCUMENTS_APART)] if len(texts) > 1 else []
-        apart = {text.id for text in valid}
-        return [text for text in texts if text.id not in apart], valid
+        texts = [Example(one.id, one.id, text=one.text) for one in found if one and one.text.strip()]
+        apart = texts[:: round(1 / DOCUMENTS_APART)] if len(texts) > 1 else []
+        return [*train, *(text for text in texts if text not in apart)], [*valid, *apart]
 
     def _check_starts(self, name: str) -> None:
         """Raises `ConfigError` for a checkpoint that goes on from itself."""
@@ -642,6 +741,28 @@ class Project:
         if not found:
             raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
         return found
+
+
+class _Rehearsal(Project):
+    """A project without a model in it: passages are found by words, and tokens counted by the tokenizer alone."""
+
+    def __init__(self, project: Project, base: Base) -> None:
+        from bakeoff.models.generators.scripted import Generator
+
+        class Counter(Generator):
+            def count(self, messages: Sequence[Message]) -> int:
+                text = render(base.template, messages)
+                return len(base.vocabulary.tokenizer.encode(text, add_special_tokens=False).ids)
+
+        from bakeoff.models.chat import render
+
+        self.__dict__.update(project.__dict__)
+        self._tuned = {"": Counter()}
+
+    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
+        from bakeoff.retrieval import BM25
+
+        return BM25(self.corpus)
 
 
 def _may_fit(pattern: str, start: str) -> bool:

@@ -29,7 +29,7 @@ Rows = NDArray[np.float32]
 
 def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
     """Copy a GGUF file with its matrices as `kind` and everything else as F32; metadata and tokenizer stay."""
-    reader = _read(source)
+    reader = open_file(source)
     with _writing(target, _value(reader, "general.architecture")) as writer:
         _copy_fields(reader, writer)
         for tensor in reader.tensors:
@@ -44,7 +44,7 @@ def write_model(base: Path, state: Mapping[str, Any], target: Path) -> None:
     What is as it was keeps its encoding; matrices that changed are F16, since eight bits would round away what a
     gentle training did.
     """
-    reader = _read(base)
+    reader = open_file(base)
     names = _names(reader)
     held = {f"{names(key.removesuffix('.weight'))}.weight": value for key, value in state.items()}
     with _writing(target, _value(reader, "general.architecture")) as writer:
@@ -66,8 +66,8 @@ def load_for_training(path: Path) -> tuple[Any, Tokenizer]:
     Raises `ModelError` for GGUF files of other architectures or tokenizers than those checked against llama.cpp.
     """
     if path.is_file():
-        reader = _read(path)
-        return _model(path, reader), _tokenizer(path, reader)
+        reader = open_file(path)
+        return _model(path, reader), read_tokenizer(path, reader)
     import torch
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM
@@ -93,7 +93,7 @@ def write_lora(adapter: Path, base: Path, out: Path) -> None:
     from safetensors.numpy import load_file
 
     config = json.loads((adapter / "adapter_config.json").read_text())
-    reader = _read(base)
+    reader = open_file(base)
     names = _names(reader)
     # llama.cpp scales by alpha / rank; rank-stabilised adapters are scaled by alpha / sqrt(rank).
     alpha = config["lora_alpha"] * (config["r"] ** 0.5 if config["use_rslora"] else 1)
@@ -195,7 +195,7 @@ def _rotary_heads(name: str, reader: gguf.GGUFReader) -> int:
 # ---------------------------------------------------------------- tokenizer
 
 
-def _tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
+def read_tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
     """Byte-level BPE from the file's own vocabulary.
 
     transformers' reader of GGUF tokenizers ignores `tokenizer.ggml.pre` and so joins the digits that SmolLM2 was
@@ -230,7 +230,8 @@ def _tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
 # ---------------------------------------------------------------- files
 
 
-def _read(path: Path) -> gguf.GGUFReader:
+def open_file(path: Path) -> gguf.GGUFReader:
+    """The file, mapped into memory; raises `ModelError` where it is damaged."""
     try:
         return gguf.GGUFReader(path)
     except Exception as error:  # the reader raises whatever numpy raises on a torn file

@@ -75,12 +75,11 @@ def tune(
 def _windows(pupil: student.Student, examples: Sequence[Example], size: int) -> list[Row]:
     found = []
     for example in examples:
-        text = example.messages[-1].content if example.messages else "\n".join(example.references)
-        ids = pupil.tokenizer.encode(text, add_special_tokens=False).ids
+        ids = pupil.tokenizer.encode(example.text, add_special_tokens=False).ids
         # The token before a window is its context, so that the first one of it is learnt too.
         starts = range(0, max(1, len(ids) - 1), size - 1)
         cut = [Row(tuple(ids[start : start + size]), 1) for start in starts]
         found += [row for row in cut if row.trained > 0]
-        if not text.strip():
+        if not example.text.strip():
             raise DataError(f"example {example.id} has no text to learn; leave it out")
     return found
