@@ -326,3 +326,9 @@ def test_personal_data_can_be_allowed_by_flag_and_by_key(tmp_path: Path) -> None
     assert CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--allow-personal"]).exit_code == 0
     toml.write_text('base = "scripted"\n[examples]\nallow_personal = true\n')
     assert CliRunner().invoke(app, ["check", "-C", str(tmp_path)]).exit_code == 0
+
+
+def test_one_endless_word_does_not_hold_up_the_search_for_addresses() -> None:
+    start = time.process_time()
+    refuse_private([Example("a", "What is it?", ("x" * 300_000 + " @ " + "y." * 100_000 + "@",))])
+    assert time.process_time() - start < 2
