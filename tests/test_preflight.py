@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ import tiny_model
 from bakeoff.cli import app
 from bakeoff.errors import BakeoffError, DataError
 from bakeoff.models import weights
+from bakeoff.models.vocabulary import load_vocabulary
 from bakeoff.project import Project
 from bakeoff.tuning.check import Preflight, Training, check, preflight, refuse_private
 from bakeoff.tuning.check.near import similar_pairs, similarity
@@ -108,6 +110,30 @@ def test_a_gguf_file_is_looked_into_as_its_safetensors_are(model: Path, tmp_path
     examples = [Example(str(n), seeded_faults.sentence(n), (seeded_faults.sentence(n + 50, 2),)) for n in range(5)]
     assert kinds(preflight(examples, [], base=str(fine))) == set()
     assert kinds(preflight(examples, [], base=str(faint))) == {"untrained-token"}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_single_embeddings_are_read_in_half_precision_too(dtype: str, model: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_text((model / name).read_text())
+    tensors = load_file(model / "model.safetensors")
+    save_file({name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}, tmp_path / "m.safetensors")
+    found = load_vocabulary(weights.Weights("half", tmp_path, "safetensors", ""))
+    table = tensors["model.embed_tokens.weight"]
+    assert (len(found.tables), found.tables[0].rows, found.layers) == (1, len(table), 2)
+    assert found.parameters == sum(tensor.numel() for tensor in tensors.values())
+    assert np.abs(found.tables[0].vectors([1, 5]) - table[[1, 5]].numpy()).max() < 0.01
+
+
+def test_a_torn_file_of_weights_is_told(model: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text((model / name).read_text())
+    (tmp_path / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:100])
+    found = preflight([Example("a", "Who?", ("Ann",))], [], base=str(tmp_path))
+    assert "model.safetensors is not a readable safetensors file" in found.unchecked
 
 
 def test_a_training_that_does_not_fit_into_memory_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,3 +326,9 @@ def test_personal_data_can_be_allowed_by_flag_and_by_key(tmp_path: Path) -> None
     assert CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--allow-personal"]).exit_code == 0
     toml.write_text('base = "scripted"\n[examples]\nallow_personal = true\n')
     assert CliRunner().invoke(app, ["check", "-C", str(tmp_path)]).exit_code == 0
+
+
+def test_one_endless_word_does_not_hold_up_the_search_for_addresses() -> None:
+    start = time.process_time()
+    refuse_private([Example("a", "What is it?", ("x" * 300_000 + " @ " + "y." * 100_000 + "@",))])
+    assert time.process_time() - start < 2

@@ -377,7 +377,7 @@ def _print_preflight(found: Preflight) -> None:
     for plan in found.plans:
         print(f"{plan.name}: {plan.lengths}; {plan.cost}")
     if found.text_tokens:
-        print(f"running text: {found.text_tokens:,} tokens to train on")
+        print(f"running text: about {found.text_tokens:,} tokens to train on")
     if found.unchecked:
         print(f"not looked at, lengths and the model's files: {found.unchecked}")
     for kind in dict.fromkeys(problem.kind for problem in found.problems):

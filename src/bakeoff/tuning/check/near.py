@@ -96,6 +96,8 @@ def _members(text: str) -> Hashes:
     with np.errstate(over="ignore"):
         for place in range(GRAM):
             hashes = _mixed(hashes + letters[place : place + len(hashes)])
+    if len(hashes) > 4 * KEPT:  # to sort all of a long text would take most of the time
+        hashes = np.partition(hashes, 4 * KEPT)[: 4 * KEPT]
     return np.unique(hashes)[:KEPT]
 
 
