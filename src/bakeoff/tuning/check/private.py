@@ -34,7 +34,8 @@ def private_problems(examples: Sequence[Example], *, allowed: bool = False) -> I
     """A finding for each kind; only warnings where they are `allowed`."""
     for kind, places in find_private(examples).items():
         ids = list(dict.fromkeys(id for id, _ in places))
-        what = f"{len(places):,} {kind}{'s' * (len(places) > 1)}, as in {places[0][1]}"
+        ending = ("es" if kind.endswith("s") else "s") if len(places) > 1 else ""
+        what = f"{len(places):,} {kind}{ending}, as in {places[0][1]}"
         yield Problem("warning" if allowed else "error", listed(ids), what, CURE, "personal-data")
 
 
