@@ -218,6 +218,23 @@ def fit(project: Folder = HERE, as_json: Json = False) -> None:
         print(found)
 
 
+@app.command("screen")
+def screen_(
+    sample: Annotated[int, typer.Option(help="How many questions to ask at most, none of them for testing.")] = 100,
+    run: Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")] = "screen",
+    fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier screening of this name.")] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Before anything is trained: what retrieval, better retrieval and tuning could gain at most. Resumes."""
+    with _progress() as progress:
+        found = _project(project).screen(sample=sample, run=run, fresh=fresh, progress=progress)
+    if as_json:
+        _print_json({**asdict(found), "first": found.first})
+    else:
+        print(found)
+
+
 @app.command()
 def compare(
     systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
@@ -232,6 +249,26 @@ def compare(
     with _progress() as progress:
         comparison = this.compare(systems or (), run=run, limit=limit, fresh=fresh, progress=progress)
     _finish(this, run, comparison, as_json)
+
+
+@app.command()
+def diagnose(
+    run: Annotated[str, typer.Argument(help="A run of bakeoff compare, a folder under runs/.")],
+    system: Annotated[str, typer.Argument(help="A system of that run, of type rag or prompt.")],
+    fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier diagnosis.")] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Say why a system's wrong answers are wrong, and what to mend first. Resumes where it stopped."""
+    this = _project(project)
+    with _progress() as progress:
+        found = this.diagnose(run, system, fresh=fresh, progress=progress)
+    _, paths = this.report(run, this.rescore(run))
+    if as_json:
+        _print_json(found.to_json())
+        return
+    print(found)
+    print(f"\nreport: {paths['html']}")
 
 
 @app.command()

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
+    from bakeoff.evaluation.diagnosis import Diagnosis
     from bakeoff.evaluation.recommend import Recommendation
+    from bakeoff.evaluation.screen import Screening
     from bakeoff.examples import Split
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.retrieval.queries import Rewrite
+    from bakeoff.systems import RAG
     from bakeoff.systems.tools import Tool
     from bakeoff.systems.tools.sql import Database
     from bakeoff.tuning.check import Problem
@@ -44,6 +47,8 @@ SEARCH = {
     "hops": int,
 }
 """Options of a system that say how its passages are searched for."""
+SHOTS = 4
+"""Answers that a screening shows the model."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
 
@@ -85,10 +90,14 @@ class Project:
         examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
-    def system(self, name: str, *, groups: Sequence[str] | None = None) -> System:
-        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read."""
+    def system(self, name: str, *, groups: Sequence[str] | None = None, untuned: bool = False) -> System:
+        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read.
+
+        `untuned`: with the base model in place of its checkpoint.
+        """
         options = dict(self._options("systems", name))
         kind, tuned = options.pop("type"), options.pop("tuned", "")
+        tuned = "" if untuned else tuned
         if kind == "classifier":
             from bakeoff.systems.classifier import Classifier
 
@@ -240,6 +249,36 @@ class Project:
         found.save(self._fit_path)
         return found
 
+    def screen(
+        self, *, sample: int = 100, run: str = "screen", fresh: bool = False, progress: Progress | None = None
+    ) -> Screening:
+        """Say before anything is trained what retrieval, its improvement and tuning could gain at most.
+
+        Asks the base model `sample` questions that are not for testing; recorded in runs/`run`, and resumed.
+        """
+        from bakeoff.evaluation import screen
+
+        if self.config.corpus.sources:
+            self.ingest(progress=progress)
+        name, rag = self._plain_rag()
+        shots, rest = self.split.train[:SHOTS], [*self.split.train[SHOTS:], *self.split.valid]
+        chosen = screen.sample(rest, self.corpus, sample, self.config.seed)
+        made_from = {"base": self.config.base, "seed": self.config.seed, "shots": [shot.id for shot in shots]}
+        read = {**made_from, "corpus": self.corpus.fingerprint(), **(self._settings(name) if name else {})}
+        asked = (screen.CLOSED, screen.SHOTS)
+        return screen.screen(
+            self._generator(""),
+            rag,
+            shots,
+            chosen,
+            self.config.compare.metrics,
+            out=self.folder / "runs" / run,
+            seed=self.config.seed,
+            settings=dict.fromkeys(asked, made_from) | dict.fromkeys((screen.RETRIEVAL, screen.ORACLE), read),
+            fresh=fresh,
+            progress=progress,
+        )
+
     def compare(
         self,
         names: Sequence[str] = (),
@@ -280,6 +319,65 @@ class Project:
             fresh=fresh,
             progress=progress,
         )
+
+    def diagnose(self, run: str, name: str, *, fresh: bool = False, progress: Progress | None = None) -> Diagnosis:
+        """Say why the wrong answers of the system `name` in `run` are wrong; kept for the report of that run.
+
+        Raises `ConfigError` where the system, its checkpoint or the documents are no longer those of the run.
+        """
+        from bakeoff.evaluation import folder
+        from bakeoff.evaluation.diagnose import diagnose, diagnose_closed
+        from bakeoff.evaluation.diagnosis import save
+        from bakeoff.evaluation.gold import Given
+        from bakeoff.examples import load_examples
+        from bakeoff.systems import RAG, Prompt
+
+        comparison = self.rescore(run)
+        if name not in comparison.systems:
+            raise UnknownNameError(f"system of the run {run!r}", name, comparison.systems)
+        settings = folder.recorded(self._settings(name))
+        if settings != comparison.run["settings"][name]:
+            raise ConfigError(
+                f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint or "
+                f"the documents changed; run `bakeoff compare {name} --run {run} --fresh` first"
+            )
+        system, metric = self.system(name), self.config.compare.metrics[0]
+        out = self.folder / "runs" / run / "diagnosis" / name
+        tuned = self._options("systems", name).get("tuned", "")
+        generator = self._generator(tuned)
+        if isinstance(system, RAG):
+            written = {example.id: example for example in load_examples(self.folder / self.config.examples.path)}
+            closed = Prompt(generator)
+            found = diagnose(
+                system,
+                closed,
+                comparison,
+                self.corpus,
+                metric,
+                out=out,
+                evidence=written,
+                settings=settings,
+                fresh=fresh,
+                progress=progress,
+            )
+        elif isinstance(system, Prompt):
+            found = diagnose_closed(
+                system,
+                self.system(name, untuned=True) if tuned else None,
+                lambda passages: RAG(generator, Given(passages)),
+                comparison,
+                self.corpus,
+                self.split.train if tuned else (),
+                metric,
+                out=out,
+                settings=settings,
+                fresh=fresh,
+                progress=progress,
+            )
+        else:
+            raise ConfigError(f"the system {name!r} cannot be diagnosed; name one of type rag or prompt")
+        save(found, out, settings)
+        return found
 
     def rescore(self, run: str = "latest") -> Comparison:
         """Score the recorded answers of a run again; loads no model."""
@@ -331,6 +429,19 @@ class Project:
     def _first(self) -> str:
         kinds = {name: options["type"] for name, options in self.config.systems.items()}
         return next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
+
+    def _plain_rag(self) -> tuple[str, RAG]:
+        """The first system of type rag that nothing was trained for, with its name; else one with the defaults."""
+        from bakeoff.systems import RAG
+
+        trained = ("tuned", "mode", "template", "schema")
+        for name, options in self.config.systems.items():
+            if options["type"] == "rag" and not any(option in options for option in trained):
+                system = self.system(name)
+                assert isinstance(system, RAG)  # what `type = "rag"` builds
+                return name, system
+        self._require_index()
+        return "", RAG(self._generator(""), self.retriever("hybrid"))
 
     def _bring_decider(self, name: str, progress: Progress | None) -> None:
         """Calibrate a system that may refuse by itself, where that was not done yet and there is enough to go by."""

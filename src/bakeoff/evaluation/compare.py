@@ -19,6 +19,7 @@ from bakeoff.errors import ConfigError, DataError, UnknownNameError
 from bakeoff.evaluation import folder, records
 from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
+from bakeoff.evaluation.diagnosis import load_all
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
 from bakeoff.types import Answer, Example, System, Trial
@@ -163,6 +164,7 @@ def load(out: Path) -> Comparison:
         run=run,
         machine=json.loads(machine.read_text()) if machine.is_file() else {},
         attacks=rates(out, run["settings"]),
+        diagnoses=load_all(out, run["settings"]),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from bakeoff.evaluation import stats, text
 from bakeoff.evaluation.costs import Cost, cost
+from bakeoff.evaluation.diagnosis import Diagnosis
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
 
@@ -89,6 +90,8 @@ class Comparison:
     machine: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Interval] = field(default_factory=dict)
     """System -> share of injections that it obeyed, where `bakeoff attack` was run."""
+    diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
+    """System -> why its wrong answers are wrong, where `bakeoff diagnose` was run."""
 
     @property
     def primary(self) -> str:
@@ -165,6 +168,7 @@ class Comparison:
             "run": dict(self.run),
             "machine": dict(self.machine),
             "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
+            "diagnoses": {system: found.to_json() for system, found in self.diagnoses.items()},
         }
 
     # ------------------------------------------------------------ inside

@@ -58,6 +58,11 @@ def write_run(
     write_atomically(path, _toml(run))
 
 
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` as they come back from `run.toml`, to be held against what stands there."""
+    return tomllib.loads(_toml(settings))
+
+
 def _toml(run: Mapping[str, Any]) -> str:
     return "".join(f"{key} = {_toml_value(value)}\n" for key, value in run.items())
 

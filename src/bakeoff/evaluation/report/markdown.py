@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bakeoff.evaluation.report.page import Page
+from bakeoff.evaluation.report.page import Page, Why
 from bakeoff.evaluation.report.scorecard import Column
 
 
@@ -34,9 +34,18 @@ def markdown(page: Page) -> str:
         _list("Flips if", page.flips),
         "**By kind of question**" if slices else "",
         _table(["kind", "n", *(line.name for line in page.lines)], slices) if slices else "",
+        *(_why(why) for why in page.whys),
         _list("Could not be scored", page.failures[:5]),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _why(why: Why) -> str:
+    if not why.parts:
+        return f"**Why wrong: {_plain(why.system)}** {why.wrong}."
+    causes = [[part.cause, part.group, part.observed, part.binding] for part in why.parts]
+    head = f"**Why wrong: {_plain(why.system)}** {why.wrong}; {_plain(why.verdict)}."
+    return "\n\n".join([head, _table(["cause", "group", "observed", "binding"], causes), _plain(why.notes[-1])])
 
 
 def _title(column: Column) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bakeoff.evaluation.comparison import RIGHT, Comparison, Row
 from bakeoff.evaluation.costs import CACHED, OUTPUT
+from bakeoff.evaluation.diagnosis import CAUSES, Diagnosis
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.report.explorer import explorer
@@ -47,6 +48,34 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a stacked bar, from 0 to 1; `shade` tells neighbours of one group apart."""
+
+    cause: str
+    group: str
+    says: str
+    observed: str
+    binding: str
+    start: float
+    width: float
+    shade: int
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why the wrong answers of one system are wrong."""
+
+    system: str
+    wrong: str
+    """How many are, in words."""
+    verdict: str
+    parts: list[Part]
+    """Ingredients first, so that they stand together in the bar."""
+    gains: list[tuple[str, str]]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The whole report."""
 
@@ -71,6 +100,7 @@ class Page:
     """Heading and width of each group of columns."""
     columns: list[Column]
     slices: list[Slice]
+    whys: list[Why]
     failures: tuple[str, ...]
     provenance: list[tuple[str, str]]
     explorer: dict[str, Any]
@@ -107,6 +137,7 @@ def page(comparison: Comparison, recommendation: Recommendation) -> Page:
         groups=_groups(heads),
         columns=heads,
         slices=_slices(comparison, rows),
+        whys=[_why(comparison.diagnoses[row.system]) for row in rows if row.system in comparison.diagnoses],
         failures=comparison.failures,
         provenance=_provenance(comparison),
         explorer=explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline)),
@@ -182,6 +213,42 @@ def _slices(comparison: Comparison, rows: list[Row]) -> list[Slice]:
         )
         for kind, scores in comparison.by_kind().items()
     ]
+
+
+def _why(found: Diagnosis) -> Why:
+    order = {"ingredients": 0, "recipe": 1, "neither": 2}
+    names = sorted(dict.fromkeys([*found.causes, *found.binding]), key=lambda name: order[CAUSES[name].group])
+    total = sum(interval.estimate for interval in found.causes.values())
+    parts, start, shades = [], 0.0, dict.fromkeys(order, 0)
+    for name in names:
+        group, observed = CAUSES[name].group, found.causes.get(name)
+        width = observed.estimate / total if observed else 0.0
+        shown, binds = (_words(interval) for interval in (observed, found.binding.get(name)))
+        parts.append(Part(name, group, CAUSES[name].says, shown, binds, start, width, shades[group] % 4))
+        start, shades[group] = start + width, shades[group] + 1
+    return Why(
+        found.system,
+        f"{len(found.findings)} of {found.n} answers are wrong",
+        found.verdict,
+        parts,
+        [(name, _words(interval, sign=True)) for name, interval in found.headroom.items()],
+        [
+            *([f"unsure: {_words(found.unsure)} of the wrong answers"] if found.unsure else []),
+            *(
+                [f"declines once the passage is taken away: {_words(found.refuses_without)}"]
+                if found.refuses_without
+                else []
+            ),
+            *([f"right from memory: {_words(found.from_memory)} of its right answers"] if found.from_memory else []),
+            *([f"next: {found.next}"] if found.next else []),
+        ],
+    )
+
+
+def _words(value: Interval | None, sign: bool = False) -> str:
+    if value is None:
+        return numbers.NONE
+    return f"{numbers.percent(value.estimate, sign)} {numbers.span(value.low, value.high, sign)}"
 
 
 def _heat(score: Interval | None) -> tuple[str, int | None]:
