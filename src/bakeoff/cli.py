@@ -179,13 +179,15 @@ def attack(
 @app.command()
 def check(project: Folder = HERE, as_json: Json = False) -> None:
     """Look for faults in the questions and examples; loads no model. Exits with 1 when it finds an error."""
-    problems = _project(project).check()
+    this = _project(project)
+    problems = this.check()
     if as_json:
         _print_json(problems)
     else:
         for problem in problems:
             print(f"{problem.severity}: {problem.where}: {problem.what}; {problem.cure}")
         print(f"{len(problems)} problems" if problems else "no problems found")
+        print(f"before the run: {this.power()}")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(1)
 
@@ -241,13 +243,21 @@ def compare(
     run: Run = "latest",
     limit: Annotated[int, typer.Option(help="Ask only the first N test questions.")] = 0,
     fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier run of this name.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask the baseline twice, to see what differs by chance alone.")
+    ] = False,
+    race: Annotated[
+        bool, typer.Option("--race", help="Stop asking systems that are surely worse than another by more than delta.")
+    ] = False,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Index, tune what is missing, ask all systems the same questions, and recommend one. Resumes where it stopped."""
     this = _project(project)
     with _progress() as progress:
-        comparison = this.compare(systems or (), run=run, limit=limit, fresh=fresh, progress=progress)
+        comparison = this.compare(
+            systems or (), run=run, limit=limit, fresh=fresh, again=again, race=race, progress=progress
+        )
     _finish(this, run, comparison, as_json)
 
 

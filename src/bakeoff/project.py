@@ -188,6 +188,15 @@ class Project:
         ]
         return [*check(self.split.train, self.split.valid, self.split.test), *missing]
 
+    def power(self) -> str:
+        """What the test questions can show before any is asked, in words."""
+        from bakeoff.evaluation.stats import detectable_difference
+
+        n, others = len(self.split.test), max(1, len(self.config.systems) - 1)
+        points = [100 * detectable_difference(n, tests=tests) for tests in (1, others)]
+        more = f", {points[1]:.0f} among all {others + 1} systems" if others > 1 else ""
+        return f"{n} test questions show differences from about {points[0]:.0f} points between two systems{more}"
+
     def tune(self, name: str, *, progress: Progress | None = None) -> Checkpoint:
         """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept."""
         from bakeoff.tuning import tune
@@ -286,11 +295,14 @@ class Project:
         run: str = "latest",
         limit: int = 0,
         fresh: bool = False,
+        again: bool = False,
+        race: bool = False,
         progress: Progress | None = None,
     ) -> Comparison:
         """Bring index and checkpoints up to date, then ask the named systems (by default all) the test questions.
 
-        What stands from before is kept: unchanged documents, checkpoints and answered questions.
+        `again` asks the baseline a second time. `race` stops asking systems that are surely more than `delta` worse
+        than another. What stands from before is kept: unchanged documents, checkpoints and answered questions.
         """
         from bakeoff.evaluation.compare import compare
 
@@ -317,6 +329,8 @@ class Project:
             baseline=self.config.compare.baseline if self.config.compare.baseline in names else "",
             settings={name: self._settings(name) for name in names},
             fresh=fresh,
+            again=again,
+            race=self.config.compare.delta if race else None,
             progress=progress,
         )
 
@@ -381,12 +395,14 @@ class Project:
 
     def rescore(self, run: str = "latest") -> Comparison:
         """Score the recorded answers of a run again; loads no model."""
-        from bakeoff.evaluation.compare import examples_of, load, score
+        from bakeoff.evaluation.compare import AGAIN, examples_of, load, score
 
         folder = self.folder / "runs" / run
         if not (folder / "trials.jsonl").is_file():
             raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
         score(folder, examples_of(folder), self.config.compare.metrics)
+        if (folder / AGAIN / "trials.jsonl").is_file():
+            score(folder / AGAIN, examples_of(folder / AGAIN), self.config.compare.metrics)
         return load(folder)
 
     def report(self, run: str, comparison: Comparison) -> tuple[Recommendation, dict[str, Path]]:

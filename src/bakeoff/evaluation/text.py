@@ -43,11 +43,16 @@ def _effort(row: Row) -> list[str]:
 
 
 def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterator[str]:
-    n = len(comparison.scored(comparison.systems, comparison.primary))
+    n = len(comparison.scored(comparison.running, comparison.primary))
     yield "scores in percent with 95% intervals; * may be the best (best set, 95%); p adjusted by Holm"
     if n:
         points = 100 * detectable_difference(n)
-        yield f"{n} questions scored for all systems; so many can show differences from about {points:.0f} points"
+        whom = "all systems" if comparison.running == comparison.systems else "all that ran to the end"
+        yield f"{n} questions scored for {whom}; so many can show differences from about {points:.0f} points"
+    if comparison.race:
+        yield str(comparison.race)
+    if noise := comparison.noise():
+        yield str(noise)
     if timings:
         yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output); seconds: measured"
     if comparison.failures:

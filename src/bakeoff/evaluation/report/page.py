@@ -167,7 +167,9 @@ def _meaning(recommendation: Recommendation) -> str:
 def _scope(comparison: Comparison) -> str:
     groups = {example.group for example in comparison.examples.values() if example.group}
     clusters = f" in {len(groups)} groups" if groups else ""
-    return f"{len(comparison.examples)} questions{clusters}, {len(comparison.systems)} systems"
+    gone = len(comparison.systems) - len(comparison.running)
+    raced = f", {gone} of them out of the race early" if gone else ""
+    return f"{len(comparison.examples)} questions{clusters}, {len(comparison.systems)} systems{raced}"
 
 
 def _lines(
@@ -180,7 +182,10 @@ def _lines(
         score = row.metrics[comparison.primary]
         yield Line(
             name=row.system,
-            tags=[tag for tag, name in (("recommended", recommended), ("baseline", baseline)) if name == row.system],
+            tags=[
+                *(tag for tag, name in (("recommended", recommended), ("baseline", baseline)) if name == row.system),
+                *([f"out after {row.n}"] if row.system not in comparison.running else []),
+            ],
             in_best_set=row.in_best_set,
             at=(axis.at(score.estimate), axis.at(score.low), axis.at(score.high)) if score else None,
             quality=interval(score),
@@ -190,10 +195,13 @@ def _lines(
 
 
 def _legend(comparison: Comparison) -> str:
+    noise, race = comparison.noise(), comparison.race
     return (
         f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
         "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
+        + (f" This was a race - {race}." if race else "")
+        + (f" By chance alone: {noise}." if noise else "")
     )
 
 
