@@ -16,6 +16,7 @@ import typer
 from bakeoff.errors import BakeoffError
 
 if TYPE_CHECKING:
+    from bakeoff.evaluation.gates import Gate
     from bakeoff.evaluation.stats import Interval
     from bakeoff.project import Progress, Project
     from bakeoff.types import Answer, Changes
@@ -31,8 +32,14 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(help='Exit with 3 if so, as in "rag < 0.7" or "surely rag p95 > 2"; writes junit.xml. Repeatable.'),
+]
 Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
 HERE = Path()
+FAILED = 3
+"""Exit code where a condition of --fail-if holds; 1 is an error, 2 a wrong flag."""
 
 
 @app.command()
@@ -249,16 +256,18 @@ def compare(
     race: Annotated[
         bool, typer.Option("--race", help="Stop asking systems that are surely worse than another by more than delta.")
     ] = False,
+    fail_if: FailIf = None,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Index, tune what is missing, ask all systems the same questions, and recommend one. Resumes where it stopped."""
     this = _project(project)
+    gates = this.gates(fail_if or (), systems or ())
     with _progress() as progress:
         comparison = this.compare(
             systems or (), run=run, limit=limit, fresh=fresh, again=again, race=race, progress=progress
         )
-    _finish(this, run, comparison, as_json)
+    _finish(this, run, comparison, gates, as_json)
 
 
 @app.command()
@@ -282,10 +291,11 @@ def diagnose(
 
 
 @app.command()
-def report(run: Run = "latest", project: Folder = HERE, as_json: Json = False) -> None:
+def report(run: Run = "latest", fail_if: FailIf = None, project: Folder = HERE, as_json: Json = False) -> None:
     """Write the report of a run again, from its recorded answers; no model is loaded."""
     this = _project(project)
-    _finish(this, run, this.rescore(run), as_json)
+    comparison = this.rescore(run)
+    _finish(this, run, comparison, this.gates(fail_if or (), comparison.systems), as_json)
 
 
 @app.command("list")
@@ -350,15 +360,22 @@ def _project(folder: Path) -> Project:
     return Project(folder)
 
 
-def _finish(project: Project, run: str, comparison: Any, as_json: bool) -> None:
-    recommendation, paths = project.report(run, comparison)
+def _finish(project: Project, run: str, comparison: Any, gates: Sequence[Gate], as_json: bool) -> None:
+    from bakeoff.evaluation.gates import judge
+
+    results = judge(gates, comparison)
+    recommendation, paths = project.report(run, comparison, results)
     if as_json:
         print(paths["json"].read_text(), end="")
-        return
-    print(comparison)
-    print()
-    print(recommendation)
-    print(f"\nreport: {paths['html']}")
+    else:
+        print(comparison)
+        print()
+        print(recommendation)
+        print(f"\nreport: {paths['html']}")
+    for result in results:
+        print(result, file=sys.stderr)
+    if any(result.failed for result in results):
+        raise typer.Exit(FAILED)
 
 
 def _print_changes(changes: Changes, as_json: bool) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.diagnosis import Diagnosis
+    from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
     from bakeoff.examples import Split
@@ -405,12 +406,28 @@ class Project:
             score(folder / AGAIN, examples_of(folder / AGAIN), self.config.compare.metrics)
         return load(folder)
 
-    def report(self, run: str, comparison: Comparison) -> tuple[Recommendation, dict[str, Path]]:
-        """Recommend, and write report.html, report.md and report.json into the run's folder."""
+    def gates(self, conditions: Sequence[str], names: Sequence[str] = ()) -> list[Gate]:
+        """Read conditions like "rag < 0.7" on the named systems, by default all."""
+        from bakeoff.evaluation import gates
+
+        metrics = [getattr(plugins.module("metrics", name), "NAME", name) for name in self.config.compare.metrics]
+        return [gates.parse(text, list(names) or list(self.config.systems), metrics) for text in conditions]
+
+    def report(
+        self, run: str, comparison: Comparison, gates: Sequence[Result] = ()
+    ) -> tuple[Recommendation, dict[str, Path]]:
+        """Recommend, and write report.html, report.md and report.json into the run's folder.
+
+        With `gates` that were judged, junit.xml too.
+        """
+        from bakeoff.evaluation import gates as gating
         from bakeoff.evaluation.report import write
 
         recommendation = self.recommend(comparison)
-        return recommendation, write(comparison, recommendation, self.folder / "runs" / run)
+        folder = self.folder / "runs" / run
+        if gates:
+            gating.write(gates, folder)
+        return recommendation, write(comparison, recommendation, folder, gates=gates)
 
     def recommend(self, comparison: Comparison) -> Recommendation:
         """Which system to ship, inside the limits of `[compare]`."""

@@ -9,8 +9,8 @@ from bakeoff.evaluation.report.page import Page, Why
 from bakeoff.evaluation.report.scorecard import Column
 
 
-def markdown(page: Page) -> str:
-    """GitHub-flavoured Markdown of a page."""
+def markdown(page: Page, gates: Sequence[str] = ()) -> str:
+    """GitHub-flavoured Markdown of a page; `gates`: what came of each condition, in words."""
     heads = ["system", f"{page.primary} [95%]", f"against {page.baseline}"]
     wanted = [i for i, column in enumerate(page.columns) if column.title != page.primary]
     table = _table(
@@ -27,6 +27,7 @@ def markdown(page: Page) -> str:
     )
     slices = [[_plain(part.kind), str(part.n), *(text for text, _ in part.cells)] for part in page.slices]
     blocks = [
+        _list("Conditions", gates),
         f"**{_plain(page.verdict)}** {page.confidence}: {page.meaning}.",
         table,
         f"{page.scope}. Bold: the best set, which no other system is shown to beat.",
