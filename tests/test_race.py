@@ -27,12 +27,14 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(
     draw: np.random.Generator, rates: list[float], n: int, delta: float, size: int = 1
 ) -> tuple[dict[int, int], float]:
-    """One race of systems that are right on shares `rates`, in clusters of `size`: who is out, and the share saved."""
-    common = np.repeat(draw.random(n // size), size)
+    """One race of systems that are right on shares `rates`, in clusters around `size`: who is out, and what is saved."""
+    sizes = draw.integers(1, 2 * size, n)
+    clusters = np.repeat(np.arange(n), sizes)[:n]
+    common = draw.random(n)[clusters]
     own = draw.random((len(rates), n))
     luck = np.where(draw.random((len(rates), n)) < 0.6, common, own)
     right = (luck < np.array(rates)[:, None]).astype(float)
-    groups = [str(place // size) for place in range(n)]
+    groups = [str(cluster) for cluster in clusters]
     examples = [Example(str(place), "?", group=group) for place, group in enumerate(groups)]
     running = [str(i) for i in range(len(rates))]
     scores = {name: np.full(n, np.nan) for name in running}
@@ -43,7 +45,7 @@ def run(
             scores[name][before:look] = right[int(name), before:look]
         asked, before = asked + len(running) * (look - before), look
         so_far = {name: values[:look] for name, values in scores.items()}
-        for name in race.losers(so_far, groups[:look], running, delta, size) if look < n else []:
+        for name in race.losers(so_far, groups[:look], running, delta) if look < n else []:
             out[int(name)] = look
         running = [name for name in running if int(name) not in out]
     return out, 1 - asked / (n * len(rates))

@@ -10,7 +10,6 @@ import json
 import math
 import time
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -218,7 +217,6 @@ def _race(
     """
     ordered = racing.order(examples, seed)
     groups = [example.group or f" {example.id}" for example in ordered]
-    largest = max(Counter(groups).values())
     scorer = plugins.module("metrics", metric).score
     scores = {system.name: np.full(len(ordered), np.nan) for system in systems}
     running, before = list(systems), 0
@@ -235,7 +233,7 @@ def _race(
         before = look
         if look < len(ordered):
             so_far = {name: values[:look] for name, values in scores.items()}
-            out_now = racing.losers(so_far, groups[:look], [system.name for system in running], delta, largest)
+            out_now = racing.losers(so_far, groups[:look], [system.name for system in running], delta)
             gone |= dict.fromkeys(out_now, look)
             running = [system for system in running if system.name not in gone]
     racing.save(racing.Race(gone, delta, len(ordered), len(systems)), out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -173,8 +173,8 @@ class Comparison:
             return None
         x, y, groups = self.values(a, self.primary, ids), self.values(b, self.primary, ids), self.groups(ids)
         if self._is_out(a) or self._is_out(b):
-            gap = stats.anytime_interval(x - y, groups, least=-1, most=1, largest=self._largest)
-            evidence = [stats.e_value(sign * (x - y), groups, largest=self._largest) for sign in (1, -1)]
+            gap = stats.anytime_interval(x - y, groups, least=-1, most=1)
+            evidence = [stats.e_value(sign * (x - y), groups) for sign in (1, -1)]
             return Difference(b, gap, min(1.0, 2 / sum(evidence)))
         return Difference(b, stats.paired_difference(x, y, groups), stats.paired_p(x, y, groups, self.seed))
 
@@ -287,16 +287,11 @@ class Comparison:
 
     def _mean_interval(self, system: str, values: Floats, groups: Sequence[str]) -> Interval:
         if self._is_out(system):
-            return stats.anytime_interval(values, groups, largest=self._largest)
+            return stats.anytime_interval(values, groups)
         return stats.score_interval(values, groups)
 
     def _is_out(self, system: str) -> bool:
         return self.race is not None and system in self.race.out
-
-    @cached_property
-    def _largest(self) -> int:
-        """Questions of the largest cluster, asked or not."""
-        return max(Counter(self.groups(list(self.examples))).values())
 
     def _mean(self, system: str) -> float:
         ids = self.scored((system,), self.primary)

@@ -2,7 +2,8 @@
 
 A system goes out when the evidence that another beats it by more than delta, averaged over the others, reaches 1 in
 0.05. That average is a test martingale where the system is within delta of the best, so the chance that such a system
-is ever put out is 5%, however often one looks (Ville's inequality).
+is ever put out is 5%, however often one looks (Ville's inequality). Where questions are clustered, "better" is meant of
+the means of clusters.
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ def looks(examples: Sequence[Example]) -> list[int]:
     return [*found, len(examples)]
 
 
-def losers(
-    scores: Mapping[str, Floats], groups: Sequence[str], running: Sequence[str], delta: float, largest: int
-) -> list[str]:
+def losers(scores: Mapping[str, Floats], groups: Sequence[str], running: Sequence[str], delta: float) -> list[str]:
     """Which of `running` are surely out; `scores`: system -> score of each question, NaN where it was not asked.
 
     Systems that went out before still speak by the questions that they were asked.
@@ -95,7 +94,7 @@ def losers(
                 both = ~np.isnan(scores[name]) & ~np.isnan(scores[other])
                 gaps = (scores[other] - scores[name])[both]
                 clusters = [group for group, there in zip(groups, both, strict=True) if there]
-                evidence.append(stats.e_value(gaps, clusters, delta, largest))
+                evidence.append(stats.e_value(gaps, clusters, delta))
         if evidence and np.mean(evidence) >= 1 / stats.LEVEL:
             out.append(name)
     return out

@@ -201,43 +201,41 @@ def best_set(scores: ArrayLike, groups: Groups = None, level: float = LEVEL, see
 # ---------------------------------------------------------------- looking as often as one likes
 
 
-def e_value(differences: ArrayLike, groups: Groups = None, bound: float = 0.0, largest: int = 0) -> float:
+def e_value(differences: ArrayLike, groups: Groups = None, bound: float = 0.0) -> float:
     """Evidence that the mean of `differences`, each from -1 to 1, is above `bound`: under the contrary, 1 on average.
 
     The capital of a gambler who bets on it, averaged over nineteen stakes (Waudby-Smith and Ramdas, JRSS B 86, 2024).
-    The chance that it ever reaches 1 / 0.05 is 0.05, however often one looks and whenever one stops (Ville). `largest`:
-    the most questions that a cluster can have, by default the most it has; clusters are betted on as a whole.
+    The chance that it ever reaches 1 / 0.05 is 0.05, however often one looks and whenever one stops (Ville). The bets
+    are on the means of clusters, so that large ones weigh no more than small ones.
     """
-    units = _cluster_sums(np.asarray(differences, dtype=float) - bound, groups) / _largest(groups, largest)
+    units = _cluster_means(np.asarray(differences, dtype=float) - bound, groups)
     return float(np.exp(_log_capital(units / (1 + bound))))
 
 
-def anytime_interval(
-    values: ArrayLike, groups: Groups = None, *, least: float = 0.0, most: float = 1.0, largest: int = 0
-) -> Interval:
+def anytime_interval(values: ArrayLike, groups: Groups = None, *, least: float = 0.0, most: float = 1.0) -> Interval:
     """Interval of a mean of values from `least` to `most` that covers it however the number of questions came about.
 
     The means at which neither a bet on more nor one on less has made 2 / 0.05 (a confidence sequence at its end).
     """
-    x, size = np.asarray(values, dtype=float), _largest(groups, largest)
-    estimate, counts, sums = float(x.mean()), _cluster_sums(np.ones(len(x)), groups), _cluster_sums(x, groups)
+    x = np.asarray(values, dtype=float)
+    means = _cluster_means(x, groups)
+    estimate, middle = float(x.mean()), float(means.mean())
 
     def refuted(mean: float) -> bool:
-        units = (sums - mean * counts) / size
-        # A bet on less, for means above the estimate, and on more, for those below.
-        capital = _log_capital(-units / (most - mean)) if mean > estimate else _log_capital(units / (mean - least))
-        return capital > math.log(2 / LEVEL)
+        # A bet on less for what stands above the middle, and on more for what stands below.
+        units = (mean - means) / (most - mean) if mean > middle else (means - mean) / (mean - least)
+        return _log_capital(units) > math.log(2 / LEVEL)
 
     def end(outside: float) -> float:
-        inside = estimate
-        if estimate == outside:
+        inside = middle
+        if inside == outside:
             return outside
         for _ in range(40):
-            middle = (inside + outside) / 2
-            inside, outside = (inside, middle) if refuted(middle) else (middle, outside)
+            halfway = (inside + outside) / 2
+            inside, outside = (inside, halfway) if refuted(halfway) else (halfway, outside)
         return inside
 
-    return Interval(estimate, end(least), end(most), len(x))
+    return Interval(estimate, min(end(least), estimate), max(end(most), estimate), len(x))
 
 
 # ---------------------------------------------------------------- how many questions
@@ -281,10 +279,6 @@ def _binary(x: Floats) -> bool:
     return bool(np.isin(x, (0.0, 1.0)).all())
 
 
-def _largest(groups: Groups, largest: int) -> int:
-    return largest or (int(np.unique(np.asarray(groups), return_counts=True)[1].max()) if groups else 1)
-
-
 STAKES = np.arange(1, 20) / 20
 """Shares of its capital that a gambler stakes; the average over them needs no tuning."""
 
@@ -308,6 +302,10 @@ def _cluster_sums(x: Floats, groups: Groups) -> Floats:
         return x
     places = np.unique(np.asarray(groups), return_inverse=True)[1]
     return np.bincount(places, weights=x).astype(float)
+
+
+def _cluster_means(x: Floats, groups: Groups) -> Floats:
+    return _cluster_sums(x, groups) / _cluster_sums(np.ones(len(x)), groups)
 
 
 def _mean_and_error(x: Floats, groups: Groups) -> tuple[float, float, int]:
