@@ -27,7 +27,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(
     draw: np.random.Generator, rates: list[float], n: int, delta: float, size: int = 1
 ) -> tuple[dict[int, int], float]:
-    """One race of systems that are right on shares `rates`, in clusters around `size`: who is out, and what is saved."""
+    """One race of systems that are right on shares `rates`, clusters around `size`: who is out, what is saved."""
     sizes = draw.integers(1, 2 * size, n)
     clusters = np.repeat(np.arange(n), sizes)[:n]
     common = draw.random(n)[clusters]
