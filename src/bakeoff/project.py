@@ -305,7 +305,8 @@ class Project:
         `again` asks the baseline a second time. `race` stops asking systems that are surely more than `delta` worse
         than another. What stands from before is kept: unchanged documents, checkpoints and answered questions.
         """
-        from bakeoff.evaluation.compare import compare
+        from bakeoff.evaluation.compare import compare, load
+        from bakeoff.evaluation.folder import note_builds
 
         names = list(names) or list(self.config.systems)
         if not names:
@@ -321,7 +322,7 @@ class Project:
         for name in names:
             self._bring_decider(name, progress)
         test = self.split.test[:limit] if limit else self.split.test
-        return compare(
+        compare(
             [self.system(name) for name in names],
             list(test),
             self.config.compare.metrics,
@@ -334,6 +335,8 @@ class Project:
             race=self.config.compare.delta if race else None,
             progress=progress,
         )
+        note_builds(self.folder / "runs" / run, self._builds(names))
+        return load(self.folder / "runs" / run)
 
     def diagnose(self, run: str, name: str, *, fresh: bool = False, progress: Progress | None = None) -> Diagnosis:
         """Say why the wrong answers of the system `name` in `run` are wrong; kept for the report of that run.
@@ -546,6 +549,15 @@ class Project:
     def _checkpoints_of(self, names: Sequence[str]) -> list[str]:
         used = {self._options("systems", name).get("tuned", "") for name in names}
         return [name for name in self.config.tune if name in used]
+
+    def _builds(self, names: Sequence[str]) -> dict[str, float]:
+        """System -> seconds of the training of its checkpoint, of those that have one."""
+        checkpoints = {name: self._options("systems", name).get("tuned", "") for name in names}
+        return {
+            name: json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["seconds"]
+            for name, tuned in checkpoints.items()
+            if tuned
+        }
 
     def _generator(self, tuned: str) -> Generator:
         """The base, or a checkpoint on it; GGUF checkpoints share one engine."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bakeoff.evaluation import stats, text
-from bakeoff.evaluation.costs import Cost, cost
+from bakeoff.evaluation.costs import BreakEven, Cost, cost
 from bakeoff.evaluation.diagnosis import Diagnosis
 from bakeoff.evaluation.race import Race
 from bakeoff.evaluation.stats import Floats, Interval
@@ -195,6 +195,26 @@ class Comparison:
             len(first.keys() & later.keys()),
         )
 
+    def break_evens(self) -> list[BreakEven]:
+        """For each system that was trained, when that pays against the best of the others that ran to the end."""
+        builds = self.machine.get("build_seconds", {})
+        plain = next(
+            (row.system for row in self.table() if row.system not in builds and row.system in self.running), ""
+        )
+        found = []
+        for row in self.table():
+            if not plain or row.system not in builds:
+                continue
+            mine, theirs = (
+                {trial.example_id: trial.answer.usage.seconds for trial in self._trials[system] if not trial.error}
+                for system in (row.system, plain)
+            )
+            ids = [id for id in self.examples if id in mine and id in theirs]
+            if len(ids) > 1:
+                saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self.groups(ids))
+                found.append(BreakEven(row.system, plain, builds[row.system], saved))
+        return found
+
     def __str__(self) -> str:
         return self.table_text()
 
@@ -218,6 +238,7 @@ class Comparison:
             "run": dict(self.run),
             "machine": dict(self.machine),
             "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
+            "break_even": [{**asdict(one), "questions": one.questions} for one in self.break_evens()],
             "race": {**asdict(self.race), "saved": self.race.saved} if self.race else None,
             "noise": asdict(noise) if (noise := self.noise()) else None,
             "diagnoses": {system: found.to_json() for system, found in self.diagnoses.items()},

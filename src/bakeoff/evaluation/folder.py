@@ -131,6 +131,12 @@ def note_machine(out: Path, system: str) -> None:
     write_json(path, machine)
 
 
+def note_builds(out: Path, seconds: Mapping[str, float]) -> None:
+    """Record what it took to train what each system uses."""
+    path = out / "machine.json"
+    write_json(path, {**json.loads(path.read_text()), "build_seconds": dict(seconds)})
+
+
 def _peak_mb() -> float:
     status = Path("/proc/self/status")
     if status.is_file():

@@ -55,6 +55,7 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
         yield str(noise)
     if timings:
         yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output); seconds: measured"
+        yield from map(str, comparison.break_evens())
     if comparison.failures:
         yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"
 

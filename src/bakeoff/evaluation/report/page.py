@@ -200,6 +200,7 @@ def _legend(comparison: Comparison) -> str:
         f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
         "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
+        + "".join(f" {one}." for one in comparison.break_evens())
         + (f" This was a race - {race}." if race else "")
         + (f" By chance alone: {noise}." if noise else "")
     )
