@@ -291,10 +291,22 @@ def diagnose(
 
 
 @app.command()
-def report(run: Run = "latest", fail_if: FailIf = None, project: Folder = HERE, as_json: Json = False) -> None:
-    """Write the report of a run again, from its recorded answers; no model is loaded."""
+def report(
+    run: Run = "latest",
+    fail_if: FailIf = None,
+    checks: Annotated[int, typer.Option(help="Write a sheet with N random questions to check by hand.")] = 0,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run again, from its recorded answers and hand checks; no model is loaded."""
     this = _project(project)
     comparison = this.rescore(run)
+    if checks:
+        from bakeoff.evaluation.checks import write_sheet
+
+        path = write_sheet(comparison, this.folder / "runs" / run, checks)
+        print(f"made {path}; write yes or no into its last column, then: bakeoff report --run {run}")
+        return
     _finish(this, run, comparison, this.gates(fail_if or (), comparison.systems), as_json)
 
 

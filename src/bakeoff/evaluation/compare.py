@@ -19,7 +19,7 @@ import numpy as np
 
 from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, UnknownNameError
-from bakeoff.evaluation import folder, records
+from bakeoff.evaluation import checks, folder, records
 from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
@@ -192,6 +192,7 @@ def load(out: Path) -> Comparison:
         diagnoses=load_all(out, run["settings"]),
         second=_second(out, run),
         race=race,
+        checks=checks.read(out),
     )
 
 

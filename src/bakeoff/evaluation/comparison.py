@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bakeoff.evaluation import stats, text
+from bakeoff.evaluation import checks, stats, text
 from bakeoff.evaluation.costs import BreakEven, Cost, cost
 from bakeoff.evaluation.diagnosis import Diagnosis
 from bakeoff.evaluation.race import Race
@@ -110,6 +110,8 @@ class Comparison:
     machine: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Interval] = field(default_factory=dict)
     """System -> share of injections that it obeyed, where `bakeoff attack` was run."""
+    checks: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(system, example id) -> 1 where a person called the answer right, else 0; of a random sample of questions."""
     race: Race | None = None
     """Which systems were no longer asked from some question on; None where all were asked everything."""
     second: Comparison | None = None
@@ -215,6 +217,18 @@ class Comparison:
                 found.append(BreakEven(row.system, plain, builds[row.system], saved))
         return found
 
+    def hand_checked(self) -> dict[str, Interval]:
+        """System -> share of right answers by the hand checks, narrowed by the deciding metric on all answers."""
+        found = {}
+        for system in self.running:
+            ids = self.scored((system,), self.primary)
+            places = [place for place, id in enumerate(ids) if (system, id) in self.checks]
+            if len(places) >= checks.LEAST:
+                hand = [self.checks[system, ids[place]] for place in places]
+                metric = self.values(system, self.primary, ids)
+                found[system] = stats.hand_checked(metric, places, hand, self.groups(ids)).clip(0, 1)
+        return found
+
     def __str__(self) -> str:
         return self.table_text()
 
@@ -239,6 +253,7 @@ class Comparison:
             "machine": dict(self.machine),
             "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
             "break_even": [{**asdict(one), "questions": one.questions} for one in self.break_evens()],
+            "hand_checked": {system: asdict(interval) for system, interval in self.hand_checked().items()},
             "race": {**asdict(self.race), "saved": self.race.saved} if self.race else None,
             "noise": asdict(noise) if (noise := self.noise()) else None,
             "diagnoses": {system: found.to_json() for system, found in self.diagnoses.items()},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bakeoff.evaluation.checks import agreement
 from bakeoff.evaluation.stats import Interval, detectable_difference
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ def table(comparison: Comparison, *, timings: bool) -> str:
         blocks.append("\n".join(_columns([["  system", *comparison.metrics[1:]], *others])))
     blocks.append("\n".join(_notes(comparison, rows, timings)))
     return "\n\n".join(blocks)
+
+
+def hand_checks(comparison: Comparison, checked: Mapping[str, Interval]) -> str:
+    """What people said, in a line."""
+    same, n = agreement(comparison, comparison.checks)
+    shares = ", ".join(f"{system} {_score(interval)}" for system, interval in checked.items())
+    return f"right by {n} hand checks, narrowed by the metric (PPI++): {shares}; it agrees with {same} of them"
 
 
 def seconds(value: float) -> str:
@@ -51,6 +59,8 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
         yield f"{n} questions scored for {whom}; so many can show differences from about {points:.0f} points"
     if comparison.race:
         yield str(comparison.race)
+    if checked := comparison.hand_checked():
+        yield hand_checks(comparison, checked)
     if noise := comparison.noise():
         yield str(noise)
     if timings:

@@ -16,6 +16,7 @@ from bakeoff.evaluation.report.explorer import explorer
 from bakeoff.evaluation.report.plots import Axis, Scatter, quality_axis, scatter
 from bakeoff.evaluation.report.scorecard import Cell, Column, cells, columns, difference, interval
 from bakeoff.evaluation.stats import Interval
+from bakeoff.evaluation.text import hand_checks
 from bakeoff.types import Trial
 
 SURENESS = {"UNDECIDED": 1, "LEAN": 2, "CLEAR": 3}
@@ -200,6 +201,7 @@ def _legend(comparison: Comparison) -> str:
         f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
         "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
+        + (f" By hand: {hand_checks(comparison, checked)}." if (checked := comparison.hand_checked()) else "")
         + "".join(f" {one}." for one in comparison.break_evens())
         + (f" This was a race - {race}." if race else "")
         + (f" By chance alone: {noise}." if noise else "")
