@@ -201,6 +201,7 @@ def test_a_diagnosis_is_read_back_as_it_was_saved_and_only_for_the_same_settings
     save(found, tmp_path / "diagnosis" / "rag", {"k": 3})
     assert load_all(tmp_path, {"rag": {"k": 3}}) == {"rag": found}
     assert load_all(tmp_path, {"rag": {"k": 4}}) == {}
+    assert str(load_all(tmp_path, {"rag": {"k": 3}})["rag"]) == str(found)
     assert found.unsure and found.unsure.estimate == pytest.approx(1 / 9)
     assert found.causes["retrieval miss"].estimate == pytest.approx(0.2)
     assert "next: retrieval miss" in str(found)

@@ -290,7 +290,8 @@ def load_all(out: Path, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 
 def _diagnosis(row: dict[str, Any]) -> Diagnosis:
     def intervals(name: str) -> dict[str, Interval]:
-        return {key: Interval(**value) for key, value in row[name].items()}
+        found = {key: Interval(**value) for key, value in row[name].items()}
+        return dict(sorted(found.items(), key=lambda one: -one[1].estimate))  # JSON sorted them by name
 
     def interval(name: str) -> Interval | None:
         return Interval(**row[name]) if row[name] else None
