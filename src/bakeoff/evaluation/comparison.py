@@ -214,7 +214,9 @@ class Comparison:
             ids = [id for id in self.examples if id in mine and id in theirs]
             if len(ids) > 1:
                 saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self.groups(ids))
-                found.append(BreakEven(row.system, plain, builds[row.system], saved))
+                found.append(
+                    BreakEven(row.system, plain, builds[row.system], saved, self._mean(row.system) - self._mean(plain))
+                )
         return found
 
     def hand_checked(self) -> dict[str, Interval]:

@@ -44,6 +44,8 @@ class BreakEven:
     """Seconds of training; its trials that were thrown away, and the questions that it learnt from, are not counted."""
     saving: Interval
     """Seconds that the model is busy less, a question."""
+    gap: float
+    """Its score less that of the other: what is saved may be no saving."""
 
     @property
     def questions(self) -> tuple[float | None, float | None, float | None]:
@@ -56,9 +58,10 @@ class BreakEven:
         costs = f"{self.system} took {self.build:,.0f} s to train"
         if low is None:
             return f"{costs} and never pays it back against {self.other}: it is no quicker (measured)"
+        points = f"{100 * self.gap:+.1f} points of score"
         latest = "never" if high is None else f"{high:,.0f}"
         when = "may never pay it back" if estimate is None else f"pays it back after {estimate:,.0f} questions"
-        return f"{costs} and {when} [{low:,.0f}, {latest}] against {self.other}, in device time (measured)"
+        return f"{costs} and {when} [{low:,.0f}, {latest}] against {self.other}, at {points} (measured)"
 
     def _after(self, saving: float) -> float | None:
         return self.build / saving if saving > 0 else None
