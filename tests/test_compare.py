@@ -403,3 +403,25 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     trials.write_text("\n".join([lines[0], "{half", *lines[2:], ""]))
     with pytest.raises(DataError, match=r"trials\.jsonl:2: damaged"):
         run([adder()], tmp_path)
+
+
+def test_the_baseline_asked_twice_shows_what_differs_by_chance(tmp_path: Path) -> None:
+    class Fickle:
+        """Answers rightly every third time it is asked."""
+
+        name = "fickle"
+        asked = 0
+
+        def answer(self, question: Question | str) -> Answer:
+            self.asked += 1
+            return Answer("yes" if self.asked % 3 == 0 else "no")
+
+    examples = [Example(f"q{n:02}", f"question {n}", ("yes",)) for n in range(40)]
+    result = compare([Fickle()], examples, ["recall"], out=tmp_path, again=True)
+    noise = result.noise()
+    assert noise is not None
+    assert (noise.n, noise.differing, noise.largest) == (40, 26, 1.0)
+    assert noise.interval.low < 0 < noise.interval.high
+    assert "fickle asked twice (A/A): 26 of 40 answers differ" in str(result)
+    assert compare([Fickle()], examples, ["recall"], out=tmp_path).noise() == noise
+    assert compare([Fickle()], examples[:30], ["recall"], out=tmp_path, fresh=True).noise() is None

@@ -312,7 +312,7 @@ def test_the_command_shows_the_conversion_and_few_of_many_findings(tmp_path: Pat
     assert lines[2].startswith("could train: head on 0, lora on 0, ")
     assert sum("no reference answer" in line for line in lines) == 10
     assert "  and 20 more like these; --json shows all" in lines
-    assert lines[-1] == "30 problems"
+    assert lines[-2] == "30 problems"
     shown = json.loads(CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--json"]).output)
     assert [problem["kind"] for problem in shown["problems"]] == ["no-answer"] * 30
 

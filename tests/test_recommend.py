@@ -153,3 +153,33 @@ def test_costs_come_from_tokens_and_failed_answers_do_not_make_them_low() -> Non
 def test_cheaper_means_by_more_than_a_tenth(other: int, cheaper: bool) -> None:
     ours, theirs = (cost([Trial("a", "1", Answer("x", usage=Usage(tokens)), 1.0)]) for tokens in (100, other))
     assert ours.cheaper_than(theirs) is cheaper
+
+
+@pytest.mark.parametrize(
+    ("rag", "lora", "says"),
+    [
+        ((2.0, 2.2), (0.9, 1.1), "took 300 s to train and pays it back after 2"),
+        ((1.0, 1.2), (2.0, 2.1), "never pays it back against rag: it is no quicker"),
+        ((0.5, 1.6), (0.5, 1.6), ", never] against rag"),
+    ],
+)
+def test_training_is_paid_back_by_what_each_question_saves_or_never(
+    rag: tuple[float, float], lora: tuple[float, float], says: str
+) -> None:
+    draw = np.random.default_rng(2)
+    trials = [
+        Trial(name, f"q{i}", Answer("x", usage=Usage(100, 0, 10, draw.uniform(*busy))), 1.0)
+        for name, busy in (("rag", rag), ("lora", lora))
+        for i in range(60)
+    ]
+    scores = {(name, f"q{i}"): {"recall": float(i % 2)} for name in ("rag", "lora") for i in range(60)}
+    examples = {f"q{i}": Example(f"q{i}", "?", ("x",)) for i in range(60)}
+    machine = {"build_seconds": {"lora": 300.0}}
+    comparison = Comparison(("rag", "lora"), ("recall",), examples, tuple(trials), scores, machine=machine)
+    (found,) = comparison.break_evens()
+    _, low, high = found.questions
+    truth = 2 * 300 / max(1e-9, sum(rag) - sum(lora))
+    assert low is None or low <= truth <= (high or np.inf)
+    assert (found.system, found.other) == ("lora", "rag")
+    assert says in str(found) and says in str(comparison)
+    assert not replace(comparison, machine={}).break_evens()

@@ -16,6 +16,7 @@ import typer
 from bakeoff.errors import BakeoffError
 
 if TYPE_CHECKING:
+    from bakeoff.evaluation.gates import Gate
     from bakeoff.evaluation.stats import Interval
     from bakeoff.project import Progress, Project
     from bakeoff.tuning.check import Preflight
@@ -33,10 +34,16 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(help='Exit with 3 if so, as in "rag < 0.7" or "surely rag p95 > 2"; writes junit.xml. Repeatable.'),
+]
 Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
 HERE = Path()
 SAME_KIND = 10
 """Problems of one kind that are printed."""
+FAILED = 3
+"""Exit code where a condition of --fail-if holds; 1 is an error, 2 a wrong flag."""
 
 
 @app.command()
@@ -189,11 +196,13 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look for faults in examples, template and checkpoints; loads no model. Exits with 1 when it finds an error."""
-    found = _project(project).check(allow_personal=allow_personal)
+    this = _project(project)
+    found = this.check(allow_personal=allow_personal)
     if as_json:
         _print_json(found)
     else:
         _print_preflight(found)
+        print(f"before the run: {this.power()}")
     if any(problem.severity == "error" for problem in found.problems):
         raise typer.Exit(1)
 
@@ -274,27 +283,87 @@ def fit(project: Folder = HERE, as_json: Json = False) -> None:
         print(found)
 
 
+@app.command("screen")
+def screen_(
+    sample: Annotated[int, typer.Option(help="How many questions to ask at most, none of them for testing.")] = 100,
+    run: Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")] = "screen",
+    fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier screening of this name.")] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Before anything is trained: what retrieval, better retrieval and tuning could gain at most. Resumes."""
+    with _progress() as progress:
+        found = _project(project).screen(sample=sample, run=run, fresh=fresh, progress=progress)
+    if as_json:
+        _print_json({**asdict(found), "first": found.first})
+    else:
+        print(found)
+
+
 @app.command()
 def compare(
     systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
     run: Run = "latest",
     limit: Annotated[int, typer.Option(help="Ask only the first N test questions.")] = 0,
     fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier run of this name.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask the baseline twice, to see what differs by chance alone.")
+    ] = False,
+    race: Annotated[
+        bool, typer.Option("--race", help="Stop asking systems that are surely worse than another by more than delta.")
+    ] = False,
+    fail_if: FailIf = None,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Index, tune what is missing, ask all systems the same questions, and recommend one. Resumes where it stopped."""
     this = _project(project)
+    gates = this.gates(fail_if or (), systems or ())
     with _progress() as progress:
-        comparison = this.compare(systems or (), run=run, limit=limit, fresh=fresh, progress=progress)
-    _finish(this, run, comparison, as_json)
+        comparison = this.compare(
+            systems or (), run=run, limit=limit, fresh=fresh, again=again, race=race, progress=progress
+        )
+    _finish(this, run, comparison, gates, as_json)
 
 
 @app.command()
-def report(run: Run = "latest", project: Folder = HERE, as_json: Json = False) -> None:
-    """Write the report of a run again, from its recorded answers; no model is loaded."""
+def diagnose(
+    run: Annotated[str, typer.Argument(help="A run of bakeoff compare, a folder under runs/.")],
+    system: Annotated[str, typer.Argument(help="A system of that run, of type rag or prompt.")],
+    fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier diagnosis.")] = False,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Say why a system's wrong answers are wrong, and what to mend first. Resumes where it stopped."""
     this = _project(project)
-    _finish(this, run, this.rescore(run), as_json)
+    with _progress() as progress:
+        found = this.diagnose(run, system, fresh=fresh, progress=progress)
+    _, paths = this.report(run, this.rescore(run))
+    if as_json:
+        _print_json(found.to_json())
+        return
+    print(found)
+    print(f"\nreport: {paths['html']}")
+
+
+@app.command()
+def report(
+    run: Run = "latest",
+    fail_if: FailIf = None,
+    checks: Annotated[int, typer.Option(help="Write a sheet with N random questions to check by hand.")] = 0,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run again, from its recorded answers and hand checks; no model is loaded."""
+    this = _project(project)
+    comparison = this.rescore(run)
+    if checks:
+        from bakeoff.evaluation.checks import write_sheet
+
+        path = write_sheet(comparison, this.folder / "runs" / run, checks)
+        print(f"made {path}; write yes or no into its last column, then: bakeoff report --run {run}")
+        return
+    _finish(this, run, comparison, this.gates(fail_if or (), comparison.systems), as_json)
 
 
 @app.command("list")
@@ -359,15 +428,22 @@ def _project(folder: Path) -> Project:
     return Project(folder)
 
 
-def _finish(project: Project, run: str, comparison: Any, as_json: bool) -> None:
-    recommendation, paths = project.report(run, comparison)
+def _finish(project: Project, run: str, comparison: Any, gates: Sequence[Gate], as_json: bool) -> None:
+    from bakeoff.evaluation.gates import judge
+
+    results = judge(gates, comparison)
+    recommendation, paths = project.report(run, comparison, results)
     if as_json:
         print(paths["json"].read_text(), end="")
-        return
-    print(comparison)
-    print()
-    print(recommendation)
-    print(f"\nreport: {paths['html']}")
+    else:
+        print(comparison)
+        print()
+        print(recommendation)
+        print(f"\nreport: {paths['html']}")
+    for result in results:
+        print(result, file=sys.stderr)
+    if any(result.failed for result in results):
+        raise typer.Exit(FAILED)
 
 
 def _print_preflight(found: Preflight) -> None:

@@ -36,11 +36,15 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
+    from bakeoff.evaluation.diagnosis import Diagnosis
     from bakeoff.evaluation.drafting import Drafted
+    from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.recommend import Recommendation
+    from bakeoff.evaluation.screen import Screening
     from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.retrieval.queries import Rewrite
+    from bakeoff.systems import RAG
     from bakeoff.systems.tools import Tool
     from bakeoff.systems.tools.sql import Database
     from bakeoff.tuning.check import Base, Preflight, Training
@@ -62,6 +66,8 @@ SEARCH = {
 """Options of a system that say how its passages are searched for."""
 REHEARSED = 500
 """Lessons that a check makes to see how long they are; each is a search."""
+SHOTS = 4
+"""Answers that a screening shows the model."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
 
@@ -116,10 +122,14 @@ class Project:
         examples, _ = locate(self._reading.examples, self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
-    def system(self, name: str, *, groups: Sequence[str] | None = None) -> System:
-        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read."""
+    def system(self, name: str, *, groups: Sequence[str] | None = None, untuned: bool = False) -> System:
+        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read.
+
+        `untuned`: with the base model in place of its checkpoint.
+        """
         options = dict(self._options("systems", name))
         kind, tuned = options.pop("type"), options.pop("tuned", "")
+        tuned = "" if untuned else tuned
         if kind == "classifier":
             from bakeoff.systems.classifier import Classifier
 
@@ -219,6 +229,15 @@ class Project:
             allow_personal=allow_personal or self.config.examples.allow_personal,
         )
         return replace(found, problems=by_severity([*found.problems, *missing]), read_as=str(self._reading))
+
+    def power(self) -> str:
+        """What the test questions can show before any is asked, in words."""
+        from bakeoff.evaluation.stats import detectable_difference
+
+        n, others = len(self.split.test), max(1, len(self.config.systems) - 1)
+        points = [100 * detectable_difference(n, tests=tests) for tests in (1, others)]
+        more = f", {points[1]:.0f} among all {others + 1} systems" if others > 1 else ""
+        return f"{n} test questions show differences from about {points[0]:.0f} points between two systems{more}"
 
     def draft(
         self, out: str = "", *, count: int = 50, generator: str = "", progress: Progress | None = None
@@ -402,6 +421,36 @@ class Project:
         found.save(self._fit_path)
         return found
 
+    def screen(
+        self, *, sample: int = 100, run: str = "screen", fresh: bool = False, progress: Progress | None = None
+    ) -> Screening:
+        """Say before anything is trained what retrieval, its improvement and tuning could gain at most.
+
+        Asks the base model `sample` questions that are not for testing; recorded in runs/`run`, and resumed.
+        """
+        from bakeoff.evaluation import screen
+
+        if self.config.corpus.sources:
+            self.ingest(progress=progress)
+        name, rag = self._plain_rag()
+        shots, rest = self.split.train[:SHOTS], [*self.split.train[SHOTS:], *self.split.valid]
+        chosen = screen.sample(rest, self.corpus, sample, self.config.seed)
+        made_from = {"base": self.config.base, "seed": self.config.seed, "shots": [shot.id for shot in shots]}
+        read = {**made_from, "corpus": self.corpus.fingerprint(), **(self._settings(name) if name else {})}
+        asked = (screen.CLOSED, screen.SHOTS)
+        return screen.screen(
+            self._generator(""),
+            rag,
+            shots,
+            chosen,
+            self.config.compare.metrics,
+            out=self.folder / "runs" / run,
+            seed=self.config.seed,
+            settings=dict.fromkeys(asked, made_from) | dict.fromkeys((screen.RETRIEVAL, screen.ORACLE), read),
+            fresh=fresh,
+            progress=progress,
+        )
+
     def compare(
         self,
         names: Sequence[str] = (),
@@ -409,13 +458,17 @@ class Project:
         run: str = "latest",
         limit: int = 0,
         fresh: bool = False,
+        again: bool = False,
+        race: bool = False,
         progress: Progress | None = None,
     ) -> Comparison:
         """Bring index and checkpoints up to date, then ask the named systems (by default all) the test questions.
 
-        What stands from before is kept: unchanged documents, checkpoints and answered questions.
+        `again` asks the baseline a second time. `race` stops asking systems that are surely more than `delta` worse
+        than another. What stands from before is kept: unchanged documents, checkpoints and answered questions.
         """
-        from bakeoff.evaluation.compare import compare
+        from bakeoff.evaluation.compare import compare, load
+        from bakeoff.evaluation.folder import note_builds
 
         names = list(names) or list(self.config.systems)
         if not names:
@@ -431,7 +484,7 @@ class Project:
         for name in names:
             self._bring_decider(name, progress)
         test = self.split.test[:limit] if limit else self.split.test
-        return compare(
+        compare(
             [self.system(name) for name in names],
             list(test),
             self.config.compare.metrics,
@@ -440,25 +493,106 @@ class Project:
             baseline=self.config.compare.baseline if self.config.compare.baseline in names else "",
             settings={name: self._settings(name) for name in names},
             fresh=fresh,
+            again=again,
+            race=self.config.compare.delta if race else None,
             progress=progress,
         )
+        note_builds(self.folder / "runs" / run, self._builds(names))
+        return load(self.folder / "runs" / run)
+
+    def diagnose(self, run: str, name: str, *, fresh: bool = False, progress: Progress | None = None) -> Diagnosis:
+        """Say why the wrong answers of the system `name` in `run` are wrong; kept for the report of that run.
+
+        Raises `ConfigError` where the system, its checkpoint or the documents are no longer those of the run.
+        """
+        from bakeoff.evaluation import folder
+        from bakeoff.evaluation.diagnose import diagnose, diagnose_closed
+        from bakeoff.evaluation.diagnosis import save
+        from bakeoff.evaluation.gold import Given
+        from bakeoff.examples import load_examples
+        from bakeoff.systems import RAG, Prompt
+
+        comparison = self.rescore(run)
+        if name not in comparison.systems:
+            raise UnknownNameError(f"system of the run {run!r}", name, comparison.systems)
+        settings = folder.recorded(self._settings(name))
+        if settings != comparison.run["settings"][name]:
+            raise ConfigError(
+                f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint or "
+                f"the documents changed; run `bakeoff compare {name} --run {run} --fresh` first"
+            )
+        system, metric = self.system(name), self.config.compare.metrics[0]
+        out = self.folder / "runs" / run / "diagnosis" / name
+        tuned = self._options("systems", name).get("tuned", "")
+        generator = self._generator(tuned)
+        if isinstance(system, RAG):
+            written = {example.id: example for example in load_examples(self.folder / self.config.examples.path)}
+            closed = Prompt(generator)
+            found = diagnose(
+                system,
+                closed,
+                comparison,
+                self.corpus,
+                metric,
+                out=out,
+                evidence=written,
+                settings=settings,
+                fresh=fresh,
+                progress=progress,
+            )
+        elif isinstance(system, Prompt):
+            found = diagnose_closed(
+                system,
+                self.system(name, untuned=True) if tuned else None,
+                lambda passages: RAG(generator, Given(passages)),
+                comparison,
+                self.corpus,
+                self.split.train if tuned else (),
+                metric,
+                out=out,
+                settings=settings,
+                fresh=fresh,
+                progress=progress,
+            )
+        else:
+            raise ConfigError(f"the system {name!r} cannot be diagnosed; name one of type rag or prompt")
+        save(found, out, settings)
+        return found
 
     def rescore(self, run: str = "latest") -> Comparison:
         """Score the recorded answers of a run again; loads no model."""
-        from bakeoff.evaluation.compare import examples_of, load, score
+        from bakeoff.evaluation.compare import AGAIN, examples_of, load, score
 
         folder = self.folder / "runs" / run
         if not (folder / "trials.jsonl").is_file():
             raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
         score(folder, examples_of(folder), self.config.compare.metrics)
+        if (folder / AGAIN / "trials.jsonl").is_file():
+            score(folder / AGAIN, examples_of(folder / AGAIN), self.config.compare.metrics)
         return load(folder)
 
-    def report(self, run: str, comparison: Comparison) -> tuple[Recommendation, dict[str, Path]]:
-        """Recommend, and write report.html, report.md and report.json into the run's folder."""
+    def gates(self, conditions: Sequence[str], names: Sequence[str] = ()) -> list[Gate]:
+        """Read conditions like "rag < 0.7" on the named systems, by default all."""
+        from bakeoff.evaluation import gates
+
+        metrics = [getattr(plugins.module("metrics", name), "NAME", name) for name in self.config.compare.metrics]
+        return [gates.parse(text, list(names) or list(self.config.systems), metrics) for text in conditions]
+
+    def report(
+        self, run: str, comparison: Comparison, gates: Sequence[Result] = ()
+    ) -> tuple[Recommendation, dict[str, Path]]:
+        """Recommend, and write report.html, report.md and report.json into the run's folder.
+
+        With `gates` that were judged, junit.xml too.
+        """
+        from bakeoff.evaluation import gates as gating
         from bakeoff.evaluation.report import write
 
         recommendation = self.recommend(comparison)
-        return recommendation, write(comparison, recommendation, self.folder / "runs" / run)
+        folder = self.folder / "runs" / run
+        if gates:
+            gating.write(gates, folder)
+        return recommendation, write(comparison, recommendation, folder, gates=gates)
 
     def recommend(self, comparison: Comparison) -> Recommendation:
         """Which system to ship, inside the limits of `[compare]`."""
@@ -531,6 +665,19 @@ class Project:
         kinds = {name: options["type"] for name, options in self.config.systems.items()}
         return next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
 
+    def _plain_rag(self) -> tuple[str, RAG]:
+        """The first system of type rag that nothing was trained for, with its name; else one with the defaults."""
+        from bakeoff.systems import RAG
+
+        trained = ("tuned", "mode", "template", "schema")
+        for name, options in self.config.systems.items():
+            if options["type"] == "rag" and not any(option in options for option in trained):
+                system = self.system(name)
+                assert isinstance(system, RAG)  # what `type = "rag"` builds
+                return name, system
+        self._require_index()
+        return "", RAG(self._generator(""), self.retriever("hybrid"))
+
     def _bring_decider(self, name: str, progress: Progress | None) -> None:
         """Calibrate a system that may refuse by itself, where that was not done yet and there is enough to go by."""
         from bakeoff.evaluation.abstention import LEAST, usable
@@ -601,6 +748,15 @@ class Project:
     def _checkpoints_of(self, names: Sequence[str]) -> list[str]:
         used = {self._options("systems", name).get("tuned", "") for name in names}
         return [name for name in self.config.tune if name in used]
+
+    def _builds(self, names: Sequence[str]) -> dict[str, float]:
+        """System -> seconds of the training of its checkpoint, of those that have one."""
+        checkpoints = {name: self._options("systems", name).get("tuned", "") for name in names}
+        return {
+            name: json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["seconds"]
+            for name, tuned in checkpoints.items()
+            if tuned
+        }
 
     def _generator(self, tuned: str) -> Generator:
         """The base, or a checkpoint on it; GGUF checkpoints share one engine."""

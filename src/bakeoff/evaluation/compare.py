@@ -10,15 +10,20 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, UnknownNameError
-from bakeoff.evaluation import folder, records
+from bakeoff.evaluation import checks, folder, records
+from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
+from bakeoff.evaluation.diagnosis import load_all
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
 from bakeoff.types import Answer, Example, System, Trial
@@ -38,6 +43,8 @@ __all__ = [
 ]
 
 METRICS = ("recall", "exact", "f1", "support")
+AGAIN = "again"
+"""Folder in that of a run: the second answers of its baseline."""
 Progress = Callable[[int, int, str], None]
 """Called with the answers done, their total, and the system that is asked."""
 
@@ -52,18 +59,30 @@ def compare(
     baseline: str = "",
     settings: folder.Settings | None = None,
     fresh: bool = False,
+    again: bool = False,
+    race: float | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Ask `systems` the `examples`, score by `metrics` (the first decides), and compare; resumes what stands in `out`.
 
     `baseline` names the system the others are held against, by default the first. `fresh` discards earlier answers.
+    `again` asks the baseline a second time, to see what differs by chance alone (A/A). `race` stops asking systems that
+    are surely more than so much worse than another, as a share of questions.
     """
     for metric in metrics:
         plugins.module("metrics", metric)
-    collect(
-        systems, examples, Path(out), seed=seed, baseline=baseline, settings=settings, fresh=fresh, progress=progress
-    )
+    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, progress=progress)
+    if race is None:
+        ask(systems, out=Path(out), baseline=baseline)
+        (Path(out) / racing.FILE).unlink(missing_ok=True)
+    else:
+        asking = partial(ask, out=Path(out), baseline=baseline)
+        _race(systems, examples, metrics[0], Path(out), race, seed, fresh, asking)
     score(Path(out), examples, metrics)
+    if again:
+        twice = [system for system in systems if system.name == (baseline or systems[0].name)]
+        ask(twice, out=Path(out) / AGAIN)
+        score(Path(out) / AGAIN, examples, metrics)
     return load(Path(out))
 
 
@@ -79,9 +98,10 @@ def collect(
     baseline: str = "",
     settings: folder.Settings | None = None,
     fresh: bool = False,
+    now: tuple[Sequence[System], Sequence[Example]] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Ask what has not been asked yet, system by system, so that models stay warm.
+    """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
 
     Raises `ConfigError` when `out` holds answers to other questions or of systems with other settings, and
     `StoreError` when the disk is full or another process works in `out`; the answers so far are kept.
@@ -93,12 +113,13 @@ def collect(
                 (out / name).unlink(missing_ok=True)
         folder.write_run(out, [system.name for system in systems], examples, settings or {}, seed, baseline)
         asked = {(row["system"], row["example_id"]) for row in records.read(out / "trials.jsonl")}
-        done, total = 0, len(systems) * len(examples)
+        wanted, questions = now or (systems, examples)
+        done, total = 0, len(wanted) * len(questions)
         with folder.appending(out / "trials.jsonl") as file:
-            for system in systems:
+            for system in wanted:
                 folder.forget_peak()
-                new = {example.id for example in examples if (system.name, example.id) not in asked}
-                for example in examples:
+                new = {example.id for example in questions if (system.name, example.id) not in asked}
+                for example in questions:
                     if example.id in new:
                         folder.append(file, records.line(_ask(system, example)))
                     done += 1
@@ -138,11 +159,16 @@ def load(out: Path) -> Comparison:
     if not (out / "run.toml").is_file() or not (out / "scores.jsonl").is_file():
         raise DataError(f"{out} holds no scored run; run `bakeoff compare` first")
     run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
+    race = racing.load(out)
     trials = [records.trial(row) for row in records.read(out / "trials.jsonl")]
+    if race:
+        place = {example.id: place for place, example in enumerate(racing.order(examples_of(out), run["seed"]))}
+        trials = [trial for trial in trials if place[trial.example_id] < race.out.get(trial.system, len(place))]
     systems = [name for name in run["systems"] if any(trial.system == name for trial in trials)]
     if not systems:
         raise DataError(f"{out} holds no answers yet; run `bakeoff compare` first")
-    rows = [row for row in records.read(out / "scores.jsonl") if row["system"] in systems]
+    raced = {(trial.system, trial.example_id) for trial in trials}
+    rows = [row for row in records.read(out / "scores.jsonl") if (row["system"], row["example_id"]) in raced]
     scores: dict[tuple[str, str], dict[str, float | None]] = {}
     for row in rows:
         scores.setdefault((row["system"], row["example_id"]), {})[row["metric"]] = row["value"]
@@ -163,12 +189,65 @@ def load(out: Path) -> Comparison:
         run=run,
         machine=json.loads(machine.read_text()) if machine.is_file() else {},
         attacks=rates(out, run["settings"]),
+        diagnoses=load_all(out, run["settings"]),
+        second=_second(out, run),
+        race=race,
+        checks=checks.read(out),
     )
 
 
 def examples_of(out: Path) -> list[Example]:
     """The examples that the systems in `out` were asked."""
     return [records.example(row) for row in records.read(out / "examples.jsonl")]
+
+
+def _race(
+    systems: Sequence[System],
+    examples: Sequence[Example],
+    metric: str,
+    out: Path,
+    delta: float,
+    seed: int,
+    fresh: bool,
+    ask: Callable[..., None],
+) -> None:
+    """Ask in rounds, and after each leave out what is surely worse.
+
+    What stands from before is not asked again, but used only when its turn comes: a race that goes on after a stop, or
+    was a whole comparison before, takes the same course.
+    """
+    ordered = racing.order(examples, seed)
+    groups = [example.group or f" {example.id}" for example in ordered]
+    scorer = plugins.module("metrics", metric).score
+    scores = {system.name: np.full(len(ordered), np.nan) for system in systems}
+    running, before = list(systems), 0
+    gone: dict[str, int] = {}
+    for look in racing.looks(ordered):
+        ask(systems, now=(running, ordered[before:look]), fresh=fresh and before == 0)
+        new = {example.id for example in ordered[before:look]}
+        rows = [row for row in records.read(out / "trials.jsonl") if row["example_id"] in new]
+        held = {(row["system"], row["example_id"]): records.trial(row) for row in rows}
+        for system in running:
+            for place in range(before, look):
+                value = _value(scorer, ordered[place], held[system.name, ordered[place].id])["value"]
+                scores[system.name][place] = np.nan if value is None else value
+        before = look
+        if look < len(ordered):
+            so_far = {name: values[:look] for name, values in scores.items()}
+            out_now = racing.losers(so_far, groups[:look], [system.name for system in running], delta)
+            gone |= dict.fromkeys(out_now, look)
+            running = [system for system in running if system.name not in gone]
+    racing.save(racing.Race(gone, delta, len(ordered), len(systems)), out)
+
+
+def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
+    """The second answers of the baseline, where they were made in the same way as the first."""
+    if not (out / AGAIN / "scores.jsonl").is_file():
+        return None
+    second = load(out / AGAIN)
+    name = second.systems[0]
+    same = second.run["examples"] == run["examples"] and second.run["settings"][name] == run["settings"].get(name)
+    return second if same else None
 
 
 # ---------------------------------------------------------------- asking and scoring

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bakeoff.evaluation import stats, text
-from bakeoff.evaluation.costs import Cost, cost
+from bakeoff.evaluation import checks, stats, text
+from bakeoff.evaluation.costs import BreakEven, Cost, cost
+from bakeoff.evaluation.diagnosis import Diagnosis
+from bakeoff.evaluation.race import Race
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
 
@@ -68,6 +70,25 @@ class Row:
     cost: Cost
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """One system asked twice (A/A): no difference that is smaller means anything."""
+
+    system: str
+    interval: Interval
+    """Mean score of the second time less that of the first."""
+    largest: float
+    """Of the differences in the score of one answer."""
+    differing: int
+    """Answers whose text is another."""
+    n: int
+
+    def __str__(self) -> str:
+        gap = self.interval
+        ends = f"{100 * gap.estimate:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+        return f"{self.system} asked twice (A/A): {self.differing} of {self.n} answers differ, score {ends}"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Systems that answered the same questions, and their scores."""
@@ -89,11 +110,24 @@ class Comparison:
     machine: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Interval] = field(default_factory=dict)
     """System -> share of injections that it obeyed, where `bakeoff attack` was run."""
+    checks: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(system, example id) -> 1 where a person called the answer right, else 0; of a random sample of questions."""
+    race: Race | None = None
+    """Which systems were no longer asked from some question on; None where all were asked everything."""
+    second: Comparison | None = None
+    """The baseline asked once more, where that was wanted."""
+    diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
+    """System -> why its wrong answers are wrong, where `bakeoff diagnose` was run."""
 
     @property
     def primary(self) -> str:
         """The metric that decides."""
         return self.metrics[0]
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The systems that were asked to the end."""
+        return tuple(system for system in self.systems if not self._is_out(system))
 
     def table(self) -> list[Row]:
         """A row for each system, best first."""
@@ -132,7 +166,7 @@ class Comparison:
         """Mean score with its interval, over `ids` or all examples; None where there is no score."""
         wanted = self.examples if ids is None else ids
         ids = [id for id in wanted if self._score(system, id, metric) is not None]
-        return stats.score_interval(self.values(system, metric, ids), self.groups(ids)) if ids else None
+        return self._mean_interval(system, self.values(system, metric, ids), self.groups(ids)) if ids else None
 
     def difference(self, a: str, b: str) -> Difference | None:
         """Paired difference of `a` to `b` in the first metric, its p-value not yet adjusted; None without scores."""
@@ -140,7 +174,62 @@ class Comparison:
         if not ids:
             return None
         x, y, groups = self.values(a, self.primary, ids), self.values(b, self.primary, ids), self.groups(ids)
+        if self._is_out(a) or self._is_out(b):
+            gap = stats.anytime_interval(x - y, groups, least=-1, most=1)
+            evidence = [stats.e_value(sign * (x - y), groups) for sign in (1, -1)]
+            return Difference(b, gap, min(1.0, 2 / sum(evidence)))
         return Difference(b, stats.paired_difference(x, y, groups), stats.paired_p(x, y, groups, self.seed))
+
+    def noise(self) -> Noise | None:
+        """What differs between two runs of the baseline, by chance alone; None where it was asked once."""
+        if self.second is None:
+            return None
+        system = self.second.systems[0]
+        first = {trial.example_id: trial.answer.text for trial in self._trials[system]}
+        later = {trial.example_id: trial.answer.text for trial in self.second.trials}
+        both = [id for id in self.scored((system,), self.primary) if id in self.second.scored((system,), self.primary)]
+        x, y = (one.values(system, self.primary, both) for one in (self, self.second))
+        return Noise(
+            system,
+            stats.paired_difference(y, x, self.groups(both)),
+            float(np.abs(y - x).max(initial=0.0)),
+            sum(first[id] != later[id] for id in first.keys() & later.keys()),
+            len(first.keys() & later.keys()),
+        )
+
+    def break_evens(self) -> list[BreakEven]:
+        """For each system that was trained, when that pays against the best of the others that ran to the end."""
+        builds = self.machine.get("build_seconds", {})
+        plain = next(
+            (row.system for row in self.table() if row.system not in builds and row.system in self.running), ""
+        )
+        found = []
+        for row in self.table():
+            if not plain or row.system not in builds:
+                continue
+            mine, theirs = (
+                {trial.example_id: trial.answer.usage.seconds for trial in self._trials[system] if not trial.error}
+                for system in (row.system, plain)
+            )
+            ids = [id for id in self.examples if id in mine and id in theirs]
+            if len(ids) > 1:
+                saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self.groups(ids))
+                found.append(
+                    BreakEven(row.system, plain, builds[row.system], saved, self._mean(row.system) - self._mean(plain))
+                )
+        return found
+
+    def hand_checked(self) -> dict[str, Interval]:
+        """System -> share of right answers by the hand checks, narrowed by the deciding metric on all answers."""
+        found = {}
+        for system in self.running:
+            ids = self.scored((system,), self.primary)
+            places = [place for place, id in enumerate(ids) if (system, id) in self.checks]
+            if len(places) >= checks.LEAST:
+                hand = [self.checks[system, ids[place]] for place in places]
+                metric = self.values(system, self.primary, ids)
+                found[system] = stats.hand_checked(metric, places, hand, self.groups(ids)).clip(0, 1)
+        return found
 
     def __str__(self) -> str:
         return self.table_text()
@@ -165,13 +254,18 @@ class Comparison:
             "run": dict(self.run),
             "machine": dict(self.machine),
             "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
+            "break_even": [{**asdict(one), "questions": one.questions} for one in self.break_evens()],
+            "hand_checked": {system: asdict(interval) for system, interval in self.hand_checked().items()},
+            "race": {**asdict(self.race), "saved": self.race.saved} if self.race else None,
+            "noise": asdict(noise) if (noise := self.noise()) else None,
+            "diagnoses": {system: found.to_json() for system, found in self.diagnoses.items()},
         }
 
     # ------------------------------------------------------------ inside
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
-        order = sorted(self.systems, key=lambda system: -self._mean(system))
+        order = sorted(self.systems, key=lambda system: (self._is_out(system), -self._mean(system)))
         top, baseline = order[0], self.baseline or self.systems[0]
         to_top, to_baseline = self._differences(top), self._differences(baseline)
         best = self._best_set()
@@ -198,7 +292,7 @@ class Comparison:
     def _right(self, system: str) -> Interval | None:
         ids = self.scored((system,), self.primary)
         right = (self.values(system, self.primary, ids) >= RIGHT).astype(float)
-        return stats.score_interval(right, self.groups(ids)) if ids else None
+        return self._mean_interval(system, right, self.groups(ids)) if ids else None
 
     def _abstentions(self, trials: Sequence[Trial]) -> Abstentions:
         counts = dict.fromkeys(Abstentions.__slots__, 0)
@@ -223,11 +317,19 @@ class Comparison:
         }
 
     def _best_set(self) -> set[str]:
-        ids = self.scored(self.systems, self.primary)
+        ids = self.scored(self.running, self.primary)
         if not ids:
             return set()
-        scores = [self.values(system, self.primary, ids) for system in self.systems]
-        return {self.systems[i] for i in stats.best_set(scores, self.groups(ids), seed=self.seed)}
+        scores = [self.values(system, self.primary, ids) for system in self.running]
+        return {self.running[i] for i in stats.best_set(scores, self.groups(ids), seed=self.seed)}
+
+    def _mean_interval(self, system: str, values: Floats, groups: Sequence[str]) -> Interval:
+        if self._is_out(system):
+            return stats.anytime_interval(values, groups)
+        return stats.score_interval(values, groups)
+
+    def _is_out(self, system: str) -> bool:
+        return self.race is not None and system in self.race.out
 
     def _mean(self, system: str) -> float:
         ids = self.scored((system,), self.primary)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bakeoff.evaluation.stats import Interval
 from bakeoff.types import Trial, Usage
 
 CACHED = 0.1
@@ -30,6 +31,40 @@ class Cost:
     def cheaper_than(self, other: Cost) -> bool:
         """Whether it is cheaper by more than a tenth."""
         return self.computed * SAME < other.computed
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """After how many questions what a system saves on each has paid for its training; both in measured seconds."""
+
+    system: str
+    other: str
+    """The best system that nothing was trained for."""
+    build: float
+    """Seconds of training; its trials that were thrown away, and the questions that it learnt from, are not counted."""
+    saving: Interval
+    """Seconds that the model is busy less, a question."""
+    gap: float
+    """Its score less that of the other: what is saved may be no saving."""
+
+    @property
+    def questions(self) -> tuple[float | None, float | None, float | None]:
+        """Estimate and the ends of the 95% interval; None is never. Dividing by a saving keeps its interval."""
+        low, high = self.saving.high, self.saving.low
+        return self._after(self.saving.estimate), self._after(low), self._after(high)
+
+    def __str__(self) -> str:
+        estimate, low, high = self.questions
+        costs = f"{self.system} took {self.build:,.0f} s to train"
+        if low is None:
+            return f"{costs} and never pays it back against {self.other}: it is no quicker (measured)"
+        points = f"{100 * self.gap:+.1f} points of score"
+        latest = "never" if high is None else f"{high:,.0f}"
+        when = "may never pay it back" if estimate is None else f"pays it back after {estimate:,.0f} questions"
+        return f"{costs} and {when} [{low:,.0f}, {latest}] against {self.other}, at {points} (measured)"
+
+    def _after(self, saving: float) -> float | None:
+        return self.build / saving if saving > 0 else None
 
 
 def prompt_tokens(usage: Usage) -> float:

@@ -58,6 +58,11 @@ def write_run(
     write_atomically(path, _toml(run))
 
 
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` as they come back from `run.toml`, to be held against what stands there."""
+    return tomllib.loads(_toml(settings))
+
+
 def _toml(run: Mapping[str, Any]) -> str:
     return "".join(f"{key} = {_toml_value(value)}\n" for key, value in run.items())
 
@@ -124,6 +129,12 @@ def note_machine(out: Path, system: str) -> None:
     # A run that goes on after a stop adds to what was seen before.
     machine["peak_mb"][system] = max(round(_peak_mb(), 1), machine["peak_mb"].get(system, 0.0))
     write_json(path, machine)
+
+
+def note_builds(out: Path, seconds: Mapping[str, float]) -> None:
+    """Record what it took to train what each system uses."""
+    path = out / "machine.json"
+    write_json(path, {**json.loads(path.read_text()), "build_seconds": dict(seconds)})
 
 
 def _peak_mb() -> float:

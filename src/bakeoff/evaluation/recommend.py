@@ -71,9 +71,12 @@ def recommend(comparison: Comparison, *, delta: float = 0.03, max_p95_seconds: f
     LEAN        that is open for some, but for none is the chance above 1 in 4 that it should have been chosen: that a
                 cheaper one is truly within `delta` of the choice, or another better by more than `delta`
     UNDECIDED   for some it is; no system is named
+
+    Systems that went out of a race are not considered: they are shown to be more than its delta below another.
     """
     rows = [row for row in comparison.table() if row.metrics[comparison.primary]]
-    inside = [row for row in rows if max_p95_seconds is None or row.p95.estimate <= max_p95_seconds]
+    running = [row for row in rows if row.system in comparison.running]
+    inside = [row for row in running if max_p95_seconds is None or row.p95.estimate <= max_p95_seconds]
     if not inside:
         reason = f"no system answers within {max_p95_seconds} s at p95" if rows else "no answer could be scored"
         return Recommendation(None, "UNDECIDED", (reason,), (), None)
@@ -81,7 +84,7 @@ def recommend(comparison: Comparison, *, delta: float = 0.03, max_p95_seconds: f
     rivals = _rivals(comparison, pick, inside, delta)
     unsettled = [rival for rival in rivals if not rival.settled]
     reasons = (
-        _quality(comparison, pick, inside[0], delta),
+        _quality(comparison, pick, inside[0], delta) + _raced(comparison),
         _cost(pick, inside, rivals),
         _speed(pick, rows, max_p95_seconds),
     )
@@ -155,6 +158,11 @@ def _quality(comparison: Comparison, pick: Row, top: Row, delta: float) -> str:
     return f"{words}; to {top.system} it is {_ends(gap)}, inside the {100 * delta:g} points allowed"
 
 
+def _raced(comparison: Comparison) -> str:
+    out = comparison.race.out if comparison.race else {}
+    return f" (out of the race early: {', '.join(sorted(out))})" if out else ""
+
+
 def _cost(pick: Row, inside: Sequence[Row], rivals: Sequence[_Rival]) -> str:
     words = f"it costs {pick.cost.computed:,.0f} prompt-token equivalents a question (computed)"
     cheaper = {row.system for row in inside if row.cost.cheaper_than(pick.cost)}
@@ -184,7 +192,9 @@ def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Seque
     if pick is not top and (loss := -100 * _gap(comparison, pick, top).low) > 0:
         flips.append(f"less than {loss:.1f} points may be lost: then {top.system}")
     flips += [
-        f"answers may take {seconds(row.p95.estimate)}: then look at {row.system}" for row in rows if row not in inside
+        f"answers may take {seconds(row.p95.estimate)}: then look at {row.system}"
+        for row in rows
+        if row not in inside and row.system in comparison.running
     ]
     return flips
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bakeoff.evaluation.checks import agreement
 from bakeoff.evaluation.stats import Interval, detectable_difference
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ def table(comparison: Comparison, *, timings: bool) -> str:
     return "\n\n".join(blocks)
 
 
+def hand_checks(comparison: Comparison, checked: Mapping[str, Interval]) -> str:
+    """What people said, in a line."""
+    same, n = agreement(comparison, comparison.checks)
+    shares = ", ".join(f"{system} {_score(interval)}" for system, interval in checked.items())
+    return f"right by {n} hand checks, narrowed by the metric (PPI++): {shares}; it agrees with {same} of them"
+
+
 def seconds(value: float) -> str:
     """38 ms, 1.24 s."""
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
@@ -43,13 +51,21 @@ def _effort(row: Row) -> list[str]:
 
 
 def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterator[str]:
-    n = len(comparison.scored(comparison.systems, comparison.primary))
+    n = len(comparison.scored(comparison.running, comparison.primary))
     yield "scores in percent with 95% intervals; * may be the best (best set, 95%); p adjusted by Holm"
     if n:
         points = 100 * detectable_difference(n)
-        yield f"{n} questions scored for all systems; so many can show differences from about {points:.0f} points"
+        whom = "all systems" if comparison.running == comparison.systems else "all that ran to the end"
+        yield f"{n} questions scored for {whom}; so many can show differences from about {points:.0f} points"
+    if comparison.race:
+        yield str(comparison.race)
+    if checked := comparison.hand_checked():
+        yield hand_checks(comparison, checked)
+    if noise := comparison.noise():
+        yield str(noise)
     if timings:
         yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output); seconds: measured"
+        yield from map(str, comparison.break_evens())
     if comparison.failures:
         yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from collections.abc import Generator as Stream
@@ -104,11 +105,22 @@ class RAG:
         draft = self._drafted(question, hits, generation, trace)
         return draft, features(question.text, draft, generation)
 
-    def over(self, wrap: Callable[[Retriever], Retriever]) -> RAG:
-        """This system with another view of its passages, as in `rag.over(partial(Without, documents=["a"]))`."""
+    def over(self, wrap: Callable[[Retriever], Retriever], *, name: str = "", unlimited: bool = False) -> RAG:
+        """This system with another view of its passages, as in `rag.over(partial(Without, documents=["a"]))`.
+
+        `unlimited`: whatever is found stands in the prompt, whatever the budget.
+        """
         twin = copy(self)
+        twin.name = name or self.name
+        twin._budget = sys.maxsize if unlimited else self._budget
         twin._retriever = wrap(self._retriever)
         return twin
+
+    def retrieve(self, question: Question | str, k: int = 0) -> list[Hit]:
+        """What would be packed into the prompt, best first: `k` passages, by default as many as the system takes."""
+        question = Question.of(question)
+        queries = self._rewrite(question) if question.history else (question.text,)
+        return search(self._retriever, queries, k or self._k)
 
     def lesson(self, example: Example) -> Example:
         """The example as this system meets it - passages included - with the right, cited answer last.
@@ -153,8 +165,7 @@ class RAG:
 
     def _found(self, question: Question) -> tuple[list[Hit], list[Step]]:
         with recording() as trace:
-            queries = self._rewrite(question) if question.history else (question.text,)
-            hits = search(self._retriever, queries, self._k)
+            hits = self.retrieve(question)
         start = time.perf_counter()
         packed = self._pack(hits)
         return packed, [*trace, Step("pack", shown(packed), time.perf_counter() - start)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.gates import Result
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import plots
 from bakeoff.evaluation.report.markdown import markdown
@@ -20,13 +22,20 @@ from bakeoff.evaluation.report.page import Page, page
 from bakeoff.files import write_atomically
 
 
-def write(comparison: Comparison, recommendation: Recommendation, folder: Path) -> dict[str, Path]:
-    """Write `report.html`, `report.md` and `report.json` into `folder`; equal inputs give equal bytes."""
+def write(
+    comparison: Comparison, recommendation: Recommendation, folder: Path, *, gates: Sequence[Result] = ()
+) -> dict[str, Path]:
+    """Write `report.html`, `report.md` and `report.json` into `folder`; equal inputs give equal bytes.
+
+    `gates` that were held against it stand first in the Markdown, and in the JSON.
+    """
     shown = page(comparison, recommendation)
     everything = {**comparison.to_json(), "recommendation": asdict(recommendation)}
+    if gates:
+        everything["gates"] = [asdict(result) for result in gates]
     texts = {
         "html": html(shown),
-        "md": markdown(shown),
+        "md": markdown(shown, [str(result) for result in gates]),
         "json": json.dumps(everything, indent=2, allow_nan=False) + "\n",
     }
     paths = {suffix: folder / f"report.{suffix}" for suffix in texts}

@@ -82,9 +82,22 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[st
             answer.text[sentence.start : sentence.end] for sentence in answer.sentences if sentence.support < SUPPORTED
         ],
         "confidence": "" if answer.confidence is None else f"confidence {numbers.percent(answer.confidence)}",
-        "notes": list(answer.notes),
+        "notes": [*answer.notes, *_cause(comparison, trial)],
         "trace": [[_head(step), step.detail] for step in answer.trace],
     }
+
+
+def _cause(comparison: Comparison, trial: Trial) -> list[str]:
+    """Why the answer is wrong, where that was diagnosed."""
+    found = comparison.diagnoses.get(trial.system)
+    return [
+        f"why wrong: {one.cause}"
+        + (f", for {one.document}" if one.document else "")
+        + (f"; binding: {one.binding}" if one.binding != one.cause else "")
+        + (" (unsure)" if one.unsure else "")
+        for one in (found.findings if found else ())
+        if one.example_id == trial.example_id
+    ]
 
 
 def _head(step: Step) -> str:

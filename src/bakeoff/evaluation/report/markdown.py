@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bakeoff.evaluation.report.page import Page
+from bakeoff.evaluation.report.page import Page, Why
 from bakeoff.evaluation.report.scorecard import Column
 
 
-def markdown(page: Page) -> str:
-    """GitHub-flavoured Markdown of a page."""
+def markdown(page: Page, gates: Sequence[str] = ()) -> str:
+    """GitHub-flavoured Markdown of a page; `gates`: what came of each condition, in words."""
     heads = ["system", f"{page.primary} [95%]", f"against {page.baseline}"]
     wanted = [i for i, column in enumerate(page.columns) if column.title != page.primary]
     table = _table(
@@ -27,6 +27,7 @@ def markdown(page: Page) -> str:
     )
     slices = [[_plain(part.kind), str(part.n), *(text for text, _ in part.cells)] for part in page.slices]
     blocks = [
+        _list("Conditions", gates),
         f"**{_plain(page.verdict)}** {page.confidence}: {page.meaning}.",
         table,
         f"{page.scope}. Bold: the best set, which no other system is shown to beat.",
@@ -34,9 +35,18 @@ def markdown(page: Page) -> str:
         _list("Flips if", page.flips),
         "**By kind of question**" if slices else "",
         _table(["kind", "n", *(line.name for line in page.lines)], slices) if slices else "",
+        *(_why(why) for why in page.whys),
         _list("Could not be scored", page.failures[:5]),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _why(why: Why) -> str:
+    if not why.parts:
+        return f"**Why wrong: {_plain(why.system)}** {why.wrong}."
+    causes = [[part.cause, part.group, part.observed, part.binding] for part in why.parts]
+    head = f"**Why wrong: {_plain(why.system)}** {why.wrong}; {_plain(why.verdict)}."
+    return "\n\n".join([head, _table(["cause", "group", "observed", "binding"], causes), _plain(why.notes[-1])])
 
 
 def _title(column: Column) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 
 from bakeoff.evaluation.comparison import RIGHT, Comparison, Row
 from bakeoff.evaluation.costs import CACHED, OUTPUT
+from bakeoff.evaluation.diagnosis import CAUSES, Diagnosis
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.report.explorer import explorer
 from bakeoff.evaluation.report.plots import Axis, Scatter, quality_axis, scatter
 from bakeoff.evaluation.report.scorecard import Cell, Column, cells, columns, difference, interval
 from bakeoff.evaluation.stats import Interval
+from bakeoff.evaluation.text import hand_checks
 from bakeoff.types import Trial
 
 SURENESS = {"UNDECIDED": 1, "LEAN": 2, "CLEAR": 3}
@@ -47,6 +49,34 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a stacked bar, from 0 to 1; `shade` tells neighbours of one group apart."""
+
+    cause: str
+    group: str
+    says: str
+    observed: str
+    binding: str
+    start: float
+    width: float
+    shade: int
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why the wrong answers of one system are wrong."""
+
+    system: str
+    wrong: str
+    """How many are, in words."""
+    verdict: str
+    parts: list[Part]
+    """Ingredients first, so that they stand together in the bar."""
+    gains: list[tuple[str, str]]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The whole report."""
 
@@ -71,6 +101,7 @@ class Page:
     """Heading and width of each group of columns."""
     columns: list[Column]
     slices: list[Slice]
+    whys: list[Why]
     failures: tuple[str, ...]
     provenance: list[tuple[str, str]]
     explorer: dict[str, Any]
@@ -107,6 +138,7 @@ def page(comparison: Comparison, recommendation: Recommendation) -> Page:
         groups=_groups(heads),
         columns=heads,
         slices=_slices(comparison, rows),
+        whys=[_why(comparison.diagnoses[row.system]) for row in rows if row.system in comparison.diagnoses],
         failures=comparison.failures,
         provenance=_provenance(comparison),
         explorer=explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline)),
@@ -136,7 +168,9 @@ def _meaning(recommendation: Recommendation) -> str:
 def _scope(comparison: Comparison) -> str:
     groups = {example.group for example in comparison.examples.values() if example.group}
     clusters = f" in {len(groups)} groups" if groups else ""
-    return f"{len(comparison.examples)} questions{clusters}, {len(comparison.systems)} systems"
+    gone = len(comparison.systems) - len(comparison.running)
+    raced = f", {gone} of them out of the race early" if gone else ""
+    return f"{len(comparison.examples)} questions{clusters}, {len(comparison.systems)} systems{raced}"
 
 
 def _lines(
@@ -149,7 +183,10 @@ def _lines(
         score = row.metrics[comparison.primary]
         yield Line(
             name=row.system,
-            tags=[tag for tag, name in (("recommended", recommended), ("baseline", baseline)) if name == row.system],
+            tags=[
+                *(tag for tag, name in (("recommended", recommended), ("baseline", baseline)) if name == row.system),
+                *([f"out after {row.n}"] if row.system not in comparison.running else []),
+            ],
             in_best_set=row.in_best_set,
             at=(axis.at(score.estimate), axis.at(score.low), axis.at(score.high)) if score else None,
             quality=interval(score),
@@ -159,10 +196,15 @@ def _lines(
 
 
 def _legend(comparison: Comparison) -> str:
+    noise, race = comparison.noise(), comparison.race
     return (
         f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
         "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
+        + (f" By hand: {hand_checks(comparison, checked)}." if (checked := comparison.hand_checked()) else "")
+        + "".join(f" {one}." for one in comparison.break_evens())
+        + (f" This was a race - {race}." if race else "")
+        + (f" By chance alone: {noise}." if noise else "")
     )
 
 
@@ -182,6 +224,42 @@ def _slices(comparison: Comparison, rows: list[Row]) -> list[Slice]:
         )
         for kind, scores in comparison.by_kind().items()
     ]
+
+
+def _why(found: Diagnosis) -> Why:
+    order = {"ingredients": 0, "recipe": 1, "neither": 2}
+    names = sorted(dict.fromkeys([*found.causes, *found.binding]), key=lambda name: order[CAUSES[name].group])
+    total = sum(interval.estimate for interval in found.causes.values())
+    parts, start, shades = [], 0.0, dict.fromkeys(order, 0)
+    for name in names:
+        group, observed = CAUSES[name].group, found.causes.get(name)
+        width = observed.estimate / total if observed else 0.0
+        shown, binds = (_words(interval) for interval in (observed, found.binding.get(name)))
+        parts.append(Part(name, group, CAUSES[name].says, shown, binds, start, width, shades[group] % 4))
+        start, shades[group] = start + width, shades[group] + 1
+    return Why(
+        found.system,
+        f"{len(found.findings)} of {found.n} answers are wrong",
+        found.verdict,
+        parts,
+        [(name, _words(interval, sign=True)) for name, interval in found.headroom.items()],
+        [
+            *([f"unsure: {_words(found.unsure)} of the wrong answers"] if found.unsure else []),
+            *(
+                [f"declines once the passage is taken away: {_words(found.refuses_without)}"]
+                if found.refuses_without
+                else []
+            ),
+            *([f"right from memory: {_words(found.from_memory)} of its right answers"] if found.from_memory else []),
+            *([f"next: {found.next}"] if found.next else []),
+        ],
+    )
+
+
+def _words(value: Interval | None, sign: bool = False) -> str:
+    if value is None:
+        return numbers.NONE
+    return f"{numbers.percent(value.estimate, sign)} {numbers.span(value.low, value.high, sign)}"
 
 
 def _heat(score: Interval | None) -> tuple[str, int | None]:

@@ -1,0 +1,91 @@
+"""Hand checks: the sheet, what is filled in, and what that says of all answers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.evaluation.checks import COLUMNS, read, write_sheet
+from bakeoff.evaluation.compare import compare, load
+from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.recommend import recommend
+from bakeoff.evaluation.report import write
+from bakeoff.types import Answer, Example, Question
+
+
+class Contestant:
+    """Says the reference on some of each ten questions, and what means the same on one more."""
+
+    def __init__(self, name: str, share: int) -> None:
+        self.name = name
+        self._share = share
+
+    def answer(self, question: Question | str) -> Answer:
+        place = int(Question.of(question).text.split()[-1]) * 7 % 10
+        return Answer("nobody" if place < self._share else "=no one" if place == self._share else "everybody")
+
+
+EXAMPLES = [Example(f"q{n:03}", f"Who may enter room {n}", ("nobody",)) for n in range(200)]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    monkeypatch.setattr("bakeoff.evaluation.folder.os.fsync", lambda descriptor: None)
+    return compare([Contestant("a", 4), Contestant("b", 6)], EXAMPLES, ["recall"], out=tmp_path)
+
+
+def fill_in(path: Path, rows: int | None = None) -> None:
+    with path.open(newline="") as file:
+        held = list(csv.DictReader(file))
+    for row in held[:rows]:
+        row["right"] = "yes" if row["answer"] in ("nobody", "'=no one") else "No"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(held)
+
+
+def test_hand_checks_correct_what_the_metric_says_of_all_answers(run: Comparison, tmp_path: Path) -> None:
+    assert not run.hand_checked()
+    path = write_sheet(run, tmp_path, 60)
+    fill_in(path)
+    checked = load(tmp_path)
+    found, metric = checked.hand_checked()["a"], checked.interval("a", "recall")
+    assert metric and metric.estimate == pytest.approx(0.4)
+    assert found.low < 0.5 < found.high and found.estimate > metric.high - 0.05
+    assert "right by 120 hand checks" in str(checked) and "b " in str(checked)
+    page = write(checked, recommend(checked), tmp_path)["html"].read_text()
+    assert "By hand: right by 120 hand checks" in page
+
+
+def test_the_sheet_shows_all_answers_to_some_questions_and_runs_no_formula(run: Comparison, tmp_path: Path) -> None:
+    with write_sheet(run, tmp_path, 50).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 100 and len({row["example"] for row in rows}) == 50
+    assert {row["answer"] for row in rows} == {"nobody", "'=no one", "everybody"}
+    assert {rows[place]["system"] for place in range(0, 100, 2)} == {"a", "b"}  # no order tells whose it is
+
+
+def test_checks_that_were_made_are_not_written_over(run: Comparison, tmp_path: Path) -> None:
+    path = write_sheet(run, tmp_path, 20)
+    assert write_sheet(run, tmp_path, 20) == path  # nothing was filled in yet
+    fill_in(path, rows=4)
+    assert len(read(tmp_path)) == 4
+    with pytest.raises(ConfigError, match="holds checks already"):
+        write_sheet(run, tmp_path, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("example,system,right\nq001,a,perhaps\n", "checks.csv:2: right is 'perhaps'; write yes or no"),
+        ("example,system\nq001,a\n", "lacks the column 'right'"),
+    ],
+)
+def test_a_sheet_that_cannot_be_read_says_where(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "checks.csv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read(tmp_path)
