@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from bakeoff.cli import app
+from bakeoff.cli import app, main
 from bakeoff.corpus import Corpus
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.evaluation.drafting import Drafted, draft
@@ -181,3 +182,18 @@ def test_the_command_says_what_was_dropped(folder: Path, monkeypatch: pytest.Mon
         "  dropped 1: the question is none",
         "next: read them - a drafted question can be true and odd - then bakeoff check",
     ]
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(messages: Sequence[Message]) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Project, "_generator", lambda self, tuned: Generator(stopped))
+    monkeypatch.setattr(sys, "argv", ["bakeoff", "draft", "-C", str(folder), "--out", "stopped.jsonl"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
+    assert (folder / ".stopped.jsonl.partial").is_dir()

@@ -40,6 +40,8 @@ FailIf = Annotated[
 ]
 Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
 HERE = Path()
+STOPPED = 130
+"""Exit code after Ctrl-C, which typer makes of it."""
 SAME_KIND = 10
 """Problems of one kind that are printed."""
 FAILED = 3
@@ -417,9 +419,10 @@ def main() -> None:
     except BakeoffError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            print("stopped; run the same command again to go on", file=sys.stderr)
+        raise
 
 
 def _project(folder: Path) -> Project:
