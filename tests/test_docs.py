@@ -128,3 +128,12 @@ def test_every_method_is_in_the_table_of_methods() -> None:
 
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in plugins.names("methods"))
+
+
+def test_the_doctor_knows_every_extra() -> None:
+    import tomllib
+
+    from bakeoff.doctor import EXTRAS
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"])

@@ -17,6 +17,10 @@ from bakeoff.project import RETRIEVERS, Project
 
 EXTRAS = {
     "tune": ("torch", "fine-tuning"),
+    "search": ("optuna", "`bakeoff tune --search`"),
+    "boost": ("xgboost", "heads of boosted trees"),
+    "datasets": ("pyarrow", "examples from Parquet files and data sets"),
+    "ann": ("faiss", "approximate search from a hundred thousand passages on"),
     "openai": ("openai", "models behind an OpenAI-compatible endpoint"),
     "onnx": ("onnxruntime", "indexing four times as fast on a CPU with VNNI"),
     "formats": ("pptx", "PPTX, ODT, RTF and MSG files"),
