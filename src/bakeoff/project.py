@@ -48,6 +48,8 @@ SEARCH = {
     "hops": int,
 }
 """Options of a system that say how its passages are searched for."""
+FEW = 20
+"""Test questions below which a normal curve says nothing of what they can show."""
 SHOTS = 4
 """Answers that a screening shows the model."""
 TOOLS = ("search", "look_up", "calculate")
@@ -194,6 +196,8 @@ class Project:
         from bakeoff.evaluation.stats import detectable_difference
 
         n, others = len(self.split.test), max(1, len(self.config.systems) - 1)
+        if n < FEW:
+            return f"so few test questions ({n}) show next to nothing; 50 show big differences"
         points = [100 * detectable_difference(n, tests=tests) for tests in (1, others)]
         more = f", {points[1]:.0f} among all {others + 1} systems" if others > 1 else ""
         return f"{n} test questions show differences from about {points[0]:.0f} points between two systems{more}"
