@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables clean
+.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -76,8 +76,14 @@ bench-agent: .venv/ready  ## An agent with tools beside plain RAG: DATA=folder w
 bench-diagnosis: .venv/ready  ## Whether the diagnosis finds what was broken on purpose
 	$(BIN)/python benchmarks/diagnosis.py
 
+bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder
+	$(BIN)/python benchmarks/tuning.py --data $(DATA)
+
 bench-tables: .venv/ready .venv-peers/ready  ## Rows of tables in PDF files, beside pdfplumber: DATA=folder
 	$(BIN)/python benchmarks/tables.py --data $(DATA)
+
+bench-preflight: .venv/ready .venv-peers/ready  ## Seeded faults that the preflight reports, beside TRL
+	$(BIN)/python benchmarks/preflight.py
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers
@@ -95,6 +101,6 @@ clean:  ## Remove the environment and the demo project
 	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable ".[ann,tune,openai,databases,formats,onnx,postgresql,watch]" --group dev
+	$(BIN)/pip install --quiet --editable ".[ann,boost,tune,openai,databases,datasets,formats,onnx,postgresql,search,watch]" --group dev
 	$(BIN)/python -m bakeoff.models.weights
 	@touch $@

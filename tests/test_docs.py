@@ -121,3 +121,10 @@ def test_no_command_writes_outside_its_project_or_needs_a_home(tmp_path: Path) -
     )
     assert result.returncode == 0
     assert not (tmp_path / "nohome").exists()
+
+
+def test_every_method_is_in_the_table_of_methods() -> None:
+    from bakeoff import plugins
+
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in plugins.names("methods"))

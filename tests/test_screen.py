@@ -183,7 +183,7 @@ def test_check_says_before_the_run_what_the_questions_can_show(project: Path) ->
     def says() -> str:
         return CliRunner().invoke(cli.app, ["check", "-C", str(project)], catch_exceptions=False).stdout
 
-    assert "test questions show differences from about 16 points between two systems" in says()
+    assert "test questions show differences from about 15 points between two systems" in says()
     lines = (project / "questions.jsonl").read_text().splitlines()[:20]
     (project / "questions.jsonl").write_text("\n".join(lines))
     assert "show next to nothing" in says()

@@ -92,18 +92,20 @@ def test_batches_hold_every_row_once_and_pieces_stay_in_their_budget(base: str) 
 
 def test_padding_and_cutting_into_pieces_change_no_loss(base: str) -> None:
     from bakeoff.models.gguf import load_for_training
-    from bakeoff.tuning.training import piece_loss
+    from bakeoff.tuning.student import Whole
+    from bakeoff.tuning.training import token_loss
 
     rows, _ = rows_of(base, [TRAIN[0], replace(TRAIN[1], question="why? " * 12), TRAIN[2]])
     model, _ = load_for_training(Path(base))
+    whole = Whole(model, bf16=False)
     with torch.no_grad():
-        together = float(piece_loss(model, rows))
-        alone = sum(float(piece_loss(model, [row])) for row in rows)
+        together = float(token_loss(whole, rows))
+        alone = sum(float(token_loss(whole, [row])) for row in rows)
         ids = torch.tensor([rows[1].ids])
         labels = ids.clone()
         labels[:, : rows[1].prompt] = -100
         reference = float(model(input_ids=ids, labels=labels).loss) * rows[1].trained
-        assert float(piece_loss(model, [rows[1]])) == pytest.approx(reference, rel=1e-5)
+        assert float(token_loss(whole, [rows[1]])) == pytest.approx(reference, rel=1e-5)
     assert together == pytest.approx(alone, rel=1e-5)
 
 
@@ -356,20 +358,39 @@ def test_a_head_is_served_by_the_classifier(
     assert sorted(file.name for file in path.iterdir()) == ["checkpoint.json", "head.json"]
 
 
-def test_a_head_gives_the_probabilities_of_scikit_learn(base: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["logistic", "forest", "boosting"])
+@pytest.mark.parametrize("count", [10, 15])
+def test_a_head_gives_the_probabilities_of_what_was_fitted(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, count: int
+) -> None:
     import numpy as np
 
-    sklearn = pytest.importorskip("sklearn.linear_model")
-    from bakeoff.models import embedder
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr("bakeoff.tuning.methods.head.TREES", 7)
+    if kind == "boosting":
+        pytest.importorskip("xgboost")
+    from bakeoff.models import embedder, heads
+    from bakeoff.tuning.methods.head import _made
 
-    train = LABELLED[:10]
-    path = tune("head", base, train, out=tmp_path / "head", features="hashing").path
-    head = json.loads((path / "head.json").read_text())
+    train = LABELLED[:count]
+    path = tune("head", base, train, out=tmp_path / "head", features="hashing", kind=kind, seed=5).path
+    facts = json.loads((path / "head.json").read_text())
     x = embedder("hashing").embed([example.question for example in train])
-    scores = x @ np.array(head["weights"]).T + head["bias"]
-    ours = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    fitted = sklearn.LogisticRegression(C=head["C"], max_iter=1000).fit(x, [example.label for example in train])
-    assert np.allclose(ours, fitted.predict_proba(x), atol=1e-6)
+    codes = [facts["classes"].index(example.label) for example in train]
+    fitted = _made(kind, facts["strength"], 5).fit(x, codes)
+    assert np.allclose(heads.load(path).probabilities(x), fitted.predict_proba(x), atol=1e-5)
+    assert not [file for file in path.iterdir() if file.suffix not in (".json", ".safetensors")]
+
+
+def test_a_head_on_the_base_itself_is_served_with_the_base(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    from bakeoff.systems.classifier import Classifier
+
+    path = tune("head", base, LABELLED, out=tmp_path / "head", features="base").path
+    classifier = Classifier(path)
+    answers = [classifier.answer(example.question) for example in LABELLED]
+    assert sum(answer.text == example.label for answer, example in zip(answers, LABELLED, strict=True)) >= 12
+    assert all(1 / 3 < (answer.confidence or 0) <= 1 for answer in answers)
 
 
 def test_a_head_refuses_examples_it_cannot_learn_from(base: str, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_duplicates_are_warnings_and_conflicts_are_errors_whatever_case_and_spac
 
 def test_labels_of_the_same_question_that_differ_are_a_conflict() -> None:
     one, other = Example("one", "my lamp broke", label="repair"), Example("other", "my lamp broke", label="refund")
-    assert [problem.severity for problem in check([one, other], [])] == ["error"]
+    assert [problem.kind for problem in check([one, other], []) if problem.severity == "error"] == ["conflict"]
 
 
 def test_a_question_or_a_group_on_both_sides_of_a_split_is_an_error() -> None:
@@ -71,8 +71,41 @@ def test_a_question_or_a_group_on_both_sides_of_a_split_is_an_error() -> None:
     assert findings(check([], [GOOD], [sibling])) == [("error", "good, sibling", "the group is in valid and in test")]
 
 
+def test_conversations_that_only_begin_alike_are_no_leak_and_no_duplicates() -> None:
+    def talk(id: str, then: str) -> Example:
+        turns = (
+            Message("user", "hi"),
+            Message("assistant", "hello"),
+            Message("user", then),
+            Message("assistant", then),
+        )
+        return Example(id, "hi", messages=turns)
+
+    assert check([talk("a", "Where is the red lamp?"), talk("b", "What costs oil?")], [], [talk("c", "Why not?")]) == []
+    assert [p.kind for p in check([talk("a", "Why not?")], [], [talk("c", "why  NOT?")])] == ["leak-exact"]
+
+
+def test_noise_is_told_by_what_it_is() -> None:
+    noise = {
+        "a refusal for an answer": "As an AI language model, I cannot say.",
+        "a placeholder": "TODO",
+        "markup of a page": "<div class='a'>nobody</div>",
+        "text in a wrong encoding": "the caf\xc3\xa9",
+        "one character again and again": "so" + "o" * 30,
+        "the question itself for an answer": "who may travel",
+    }
+    examples = [
+        Example(kind, "Who may travel?" if "itself" in kind else f"What of {n}?", (text,))
+        for n, (kind, text) in enumerate(noise.items())
+    ]
+    found = [p for p in check(examples, []) if p.kind == "noise"]
+    assert {p.where: p.what for p in found} == {kind: f"{kind} in 1 example" for kind in noise}
+    clean = ["a < b and b > c", "None", "na\xefve caf\xe9", "x = 3; y &lt", "As an accountant, I say so."]
+    assert check([Example(str(n), f"How of {n}?", (text,)) for n, text in enumerate(clean)], []) == []
+
+
 def test_labels_that_differ_only_in_case_or_spaces_are_found() -> None:
-    labels = ["Refund", "refund", "refund ", "repair"]
+    labels = ["Refund", "refund", "refund ", "repair", "repair"]
     problems = check([Example(f"q{n}", f"question {n}", label=label) for n, label in enumerate(labels)], [])
     assert findings(problems) == [("error", "labels", "spelt in 3 ways: ['Refund', 'refund', 'refund ']")]
 

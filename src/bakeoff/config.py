@@ -53,8 +53,11 @@ class Examples:
     """`[examples]`"""
 
     path: str = "questions.jsonl"
+    """JSONL, JSON, CSV, TSV or Parquet, a folder with a file for each part, or "datasets:owner/name"."""
     test: float = 0.3
     valid: float = 0.1
+    allow_personal: bool = False
+    """Go on although examples hold personal data or secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Config:
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name -> `type` and its options."""
     tune: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer) and the method's options."""
+    """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer), `start` (the checkpoint
+    whose LoRA it trains further) and the method's options. `pretrain` reads the documents."""
 
 
 def read(folder: Path) -> Config:

@@ -7,14 +7,26 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
-from bakeoff.types import Answer, Changes, Checkpoint, Example, Generator, Hit, Index, Reranker, Retriever, System
+from bakeoff.types import (
+    Answer,
+    Changes,
+    Checkpoint,
+    Example,
+    Generator,
+    Hit,
+    Index,
+    Message,
+    Reranker,
+    Retriever,
+    System,
+)
 
 if TYPE_CHECKING:
     from threading import Event
@@ -25,20 +37,24 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.diagnosis import Diagnosis
+    from bakeoff.evaluation.drafting import Drafted
     from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
-    from bakeoff.examples import Split
+    from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.retrieval.queries import Rewrite
     from bakeoff.systems import RAG
     from bakeoff.systems.tools import Tool
     from bakeoff.systems.tools.sql import Database
-    from bakeoff.tuning.check import Problem
+    from bakeoff.tuning.check import Base, Preflight, Training
+    from bakeoff.tuning.search import Found
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, the total, and what is being worked on."""
 
+DOCUMENTS_APART = 0.05
+"""Share of the documents by which the method pretrain is validated."""
 SYSTEM_TYPES = ("classifier", "prompt", "rag", "react")
 RETRIEVERS = ("bm25", "dense", "hybrid", "reranked")
 SEARCH = {
@@ -52,8 +68,23 @@ FEW = 20
 """Test questions below which a normal curve says nothing of what they can show."""
 SHOTS = 4
 """Answers that a screening shows the model."""
+REHEARSED = 500
+"""Lessons that a check makes to see how long they are; each is a search."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A training, ready to begin."""
+
+    method: str
+    train: list[Example]
+    valid: list[Example]
+    seed: int
+    options: dict[str, Any]
+    planted: bool
+    """Whether canaries are among the lessons."""
 
 
 class Project:
@@ -87,10 +118,10 @@ class Project:
     @cached_property
     def split(self) -> Split:
         """The examples in three parts, their evidence resolved where the corpus holds it."""
-        from bakeoff.examples import load_examples, locate
+        from bakeoff.examples import locate
 
         options = self.config.examples
-        examples, _ = locate(load_examples(self.folder / options.path), self.corpus.locate)
+        examples, _ = locate(self._reading.examples, self.corpus.locate)
         return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
 
     def system(self, name: str, *, groups: Sequence[str] | None = None, untuned: bool = False) -> System:
@@ -179,17 +210,27 @@ class Project:
         self.corpus.purge()
         return removed
 
-    def check(self) -> list[Problem]:
-        """Look for faults in the examples before anything is trained."""
-        from bakeoff.examples import load_examples, locate
-        from bakeoff.tuning.check import Problem, check
+    def check(self, *, allow_personal: bool = False) -> Preflight:
+        """Look for faults in the examples, the model's files and the checkpoints before anything is trained.
 
-        _, lost = locate(load_examples(self.folder / self.config.examples.path), self.corpus.locate)
+        Loads no model: where a lesson needs passages, they are found by words alone.
+        """
+        from bakeoff.examples import locate
+        from bakeoff.tuning.check import Problem, by_severity, preflight
+
+        _, lost = locate(self._reading.examples, self.corpus.locate)
         missing = [
-            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`")
+            Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`", "quote-missing")
             for where, _, what in (line.partition(": ") for line in lost)
         ]
-        return [*check(self.split.train, self.split.valid, self.split.test), *missing]
+        found = preflight(
+            *(self.split.train, self.split.valid, self.split.test),
+            base=self.config.base if self._has_files(self.config.base) else "",
+            trainings=[self._rehearsal(name) for name in self.config.tune if self._learns_replies(name)],
+            checkpoints=[path for name in self.config.tune if self._is_tuned(path := self._checkpoint_path(name))],
+            allow_personal=allow_personal or self.config.examples.allow_personal,
+        )
+        return replace(found, problems=by_severity([*found.problems, *missing]), read_as=str(self._reading))
 
     def power(self) -> str:
         """What the test questions can show before any is asked, in words."""
@@ -202,24 +243,145 @@ class Project:
         more = f", {points[1]:.0f} among all {others + 1} systems" if others > 1 else ""
         return f"{n} test questions show differences from about {points[0]:.0f} points between two systems{more}"
 
-    def tune(self, name: str, *, progress: Progress | None = None) -> Checkpoint:
-        """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept."""
-        from bakeoff.tuning import tune
+    def draft(
+        self, out: str = "", *, count: int = 50, generator: str = "", progress: Progress | None = None
+    ) -> Drafted:
+        """Draft `count` verified questions on the indexed documents into `out`, by default the examples' file.
+
+        `generator` is any name that `base` may have; by default the project's own writes them.
+        """
+        from bakeoff.evaluation.drafting import draft
+        from bakeoff.models import generator as build
+
+        self._require_index()
+        return draft(
+            self.corpus.store,
+            self.corpus.store.ids(),
+            build(generator, reuse=True) if generator else self._generator(""),
+            self.folder / (out or self.config.examples.path),
+            count=count,
+            seed=self.config.seed,
+            progress=progress,
+        )
+
+    def tune(
+        self, name: str, *, study: bool = True, allow_personal: bool = False, progress: Progress | None = None
+    ) -> Checkpoint:
+        """Train the checkpoint `[tune.<name>]`; an up-to-date one is kept.
+
+        `study`: measure what the training changed, and write study.json and training.html into its folder. Raises
+        `DataError` for lessons with personal data or secrets in them, unless they are allowed.
+        """
+        from bakeoff.tuning import load_checkpoint, tune
         from bakeoff.tuning.run import is_current
+
+        task = self._task(name, study, allow_personal, progress)
+        out = self._checkpoint_path(name)
+        if is_current(out, task.method, self.config.base, task.train, task.options, task.seed):
+            made = load_checkpoint(out)
+        else:
+            self._tuned.clear()
+            made = tune(
+                task.method,
+                self.config.base,
+                task.train,
+                task.valid,
+                out=out,
+                seed=task.seed,
+                replace=True,
+                progress=progress,
+                **task.options,
+            )
+        if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
+            self._study(name, task, progress)
+        return made
+
+    def search_options(
+        self,
+        name: str,
+        trials: int,
+        *,
+        study: bool = True,
+        allow_personal: bool = False,
+        progress: Progress | None = None,
+    ) -> Found:
+        """Search the options that `[tune.<name>]` leaves open, on the validation examples; goes on with earlier trials.
+
+        The checkpoint of the best is kept; it is up to date once its options stand in the table.
+        """
+        from bakeoff.tuning.search import search
+
+        task = self._task(name, study, allow_personal, progress)
+        self._tuned.clear()
+        found = search(
+            task.method,
+            self.config.base,
+            task.train,
+            task.valid,
+            out=self._checkpoint_path(name),
+            trials=trials,
+            seed=task.seed,
+            progress=progress,
+            **task.options,
+        )
+        if study and (found.path / "history.csv").is_file():
+            self._study(name, task, progress)
+        return found
+
+    def _task(self, name: str, study: bool, allow_personal: bool, progress: Progress | None) -> Task:
+        """What the table `[tune.<name>]` asks for; the checkpoint that it starts from is trained first."""
+        from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
+        from bakeoff.tuning.check.private import refuse_private
 
         options = dict(self._options("tune", name))
         method, lesson = options.pop("method", ""), options.pop("lesson", "")
-        train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
-        out = self._checkpoint_path(name)
         seed = options.pop("seed", self.config.seed)
-        if is_current(out, method, self.config.base, train, options, seed):
-            from bakeoff.tuning.run import load_checkpoint
+        if method == "pretrain":
+            train, valid = self._documents()
+        else:
+            train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
+        if not (allow_personal or self.config.examples.allow_personal):
+            refuse_private([*train, *valid])
+        planted = options.pop("canaries", True) and method in CANARY_METHODS and len(train) >= CANARIES_FROM
+        if planted:
+            train = plant(train, seed)
+        if start := options.get("start", ""):
+            self._check_starts(name)
+            began = self.tune(start, study=study, allow_personal=allow_personal, progress=progress)
+            options["start"] = str(began.path)
+        return Task(method, train, valid, seed, options, planted)
 
-            return load_checkpoint(out)
-        self._tuned.clear()
-        return tune(
-            method, self.config.base, train, valid, out=out, seed=seed, replace=True, progress=progress, **options
+    def _study(self, name: str, task: Task, progress: Progress | None) -> None:
+        from bakeoff.evaluation.report.training import write
+        from bakeoff.evaluation.study import VERSION, save, study
+        from bakeoff.models.weights import cache_folder, resolve, template
+        from bakeoff.tuning.rows import lesson
+
+        folder = self._checkpoint_path(name)
+        both = (self.config.base, str(folder))
+
+        def scored(model: str) -> Callable[..., Any]:
+            made: Any = plugins.get("generators", "transformers")(resolve(model))
+            return partial(made.likelihoods)
+
+        manifest = json.loads((folder / "checkpoint.json").read_text())
+        found = study(
+            manifest,
+            folder / "history.csv",
+            [
+                replace(e, messages=lesson(e))
+                for e in task.valid
+                if task.method != "pretrain" and (e.messages or e.references)
+            ],
+            generators=(self._generator(""), self._generator(name)),
+            likelihoods=(scored(both[0]), scored(both[1])),
+            template=template(resolve(self.config.base)),
+            canary_seed=task.seed if task.planted else None,
+            memo=cache_folder() / "general" / f"{VERSION}-{manifest['base_fingerprint']}.json",
+            progress=progress,
         )
+        save(found, folder)
+        write(found, manifest, folder)
 
     def calibrate(self, name: str, *, progress: Progress | None = None) -> Calibration:
         """Fit when the system `name` refuses, on questions that are not for testing; one that stands is fitted anew.
@@ -351,7 +513,6 @@ class Project:
         from bakeoff.evaluation.diagnose import diagnose, diagnose_closed
         from bakeoff.evaluation.diagnosis import save
         from bakeoff.evaluation.gold import Given
-        from bakeoff.examples import load_examples
         from bakeoff.systems import RAG, Prompt
 
         comparison = self.rescore(run)
@@ -368,7 +529,7 @@ class Project:
         tuned = self._options("systems", name).get("tuned", "")
         generator = self._generator(tuned)
         if isinstance(system, RAG):
-            written = {example.id: example for example in load_examples(self.folder / self.config.examples.path)}
+            written = {example.id: example for example in self._reading.examples}
             closed = Prompt(generator)
             found = diagnose(
                 system,
@@ -465,6 +626,43 @@ class Project:
         return answer
 
     # ------------------------------------------------------------ inside
+
+    @cached_property
+    def _reading(self) -> Reading:
+        from bakeoff.examples import read_examples
+
+        path = self.config.examples.path
+        return read_examples(path if path.startswith("datasets:") else self.folder / path)
+
+    def _has_files(self, base: str) -> bool:
+        return base != "scripted" and not base.startswith(("http://", "https://"))
+
+    def _is_tuned(self, path: Path) -> bool:
+        return (path / "checkpoint.json").is_file()
+
+    def _learns_replies(self, name: str) -> bool:
+        return self._options("tune", name).get("method") not in ("head", "pretrain")
+
+    def _rehearsal(self, name: str) -> Training:
+        """What `tune` would train for this entry, with at most `REHEARSED` lessons made."""
+        from bakeoff.tuning.check import Training
+
+        options, everything = self._options("tune", name), [*self.split.train, *self.split.valid]
+        lesson = options.get("lesson", "")
+        if lesson and self._options("systems", lesson)["type"] != "prompt" and not self.corpus.store.sources():
+            name, lesson = f"{name}, without its passages until `bakeoff ingest` was run", ""
+        step = max(1, -(-len(everything) // REHEARSED)) if lesson else 1
+
+        def lessons(base: Base) -> list[Example]:
+            return _Rehearsal(self, base)._lessons(lesson, everything[::step])
+
+        known = {key: options[key] for key in ("max_length", "batch_size", "epochs") if key in options}
+        return Training(name, lessons, len(self.split.train), tokens_per_second=self._speed(name), **known)
+
+    def _speed(self, name: str) -> float:
+        """Tokens a second of the last training of this entry, 0 where there was none."""
+        path = self._checkpoint_path(name) / "checkpoint.json"
+        return float(json.loads(path.read_text()).get("tokens_per_second", 0.0)) if path.is_file() else 0.0
 
     def _first(self) -> str:
         kinds = {name: options["type"] for name, options in self.config.systems.items()}
@@ -577,7 +775,7 @@ class Project:
         if tuned not in self._tuned:
             base = self._tuned[""]
             path = self._checkpoint_path(tuned)
-            if hasattr(base, "using"):
+            if hasattr(base, "using") and (path / "adapter.gguf").is_file():
                 from bakeoff.models.weights import resolve
 
                 self._tuned[tuned] = base.using(resolve(str(path)))
@@ -624,6 +822,24 @@ class Project:
         if not hasattr(teacher, "lesson"):
             raise ConfigError(f"the system {system!r} has no prompts to learn; name one of type prompt or rag")
         return [teacher.lesson(example) for example in examples]
+
+    def _documents(self) -> tuple[list[Example], list[Example]]:
+        """Examples that are running text and all documents of the index; of these every twentieth validates."""
+        train, valid = ([e for e in part if e.text.strip()] for part in (self.split.train, self.split.valid))
+        if not (train or valid):
+            self._require_index()
+        found = [self.corpus.store.document(id) for id in sorted(self.corpus.store.ids())]
+        texts = [Example(one.id, one.id, text=one.text) for one in found if one and one.text.strip()]
+        apart = texts[:: round(1 / DOCUMENTS_APART)] if len(texts) > 1 else []
+        return [*train, *(text for text in texts if text not in apart)], [*valid, *apart]
+
+    def _check_starts(self, name: str) -> None:
+        """Raises `ConfigError` for a checkpoint that goes on from itself."""
+        seen = [name]
+        while start := self._options("tune", seen[-1]).get("start", ""):
+            if start in seen:
+                raise ConfigError(f"{config.FILE} [tune.{name}] start: {' from '.join([*seen, start])} never begins")
+            seen.append(start)
 
     def _settings(self, name: str) -> dict[str, Any]:
         """What the answers of a system depend on: a run is resumed only if it is unchanged."""
@@ -684,6 +900,28 @@ class Project:
         if not found:
             raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
         return found
+
+
+class _Rehearsal(Project):
+    """A project without a model in it: passages are found by words, and tokens counted by the tokenizer alone."""
+
+    def __init__(self, project: Project, base: Base) -> None:
+        from bakeoff.models.generators.scripted import Generator
+
+        class Counter(Generator):
+            def count(self, messages: Sequence[Message]) -> int:
+                text = render(base.template, messages)
+                return len(base.vocabulary.tokenizer.encode(text, add_special_tokens=False).ids)
+
+        from bakeoff.models.chat import render
+
+        self.__dict__.update(project.__dict__)
+        self._tuned = {"": Counter()}
+
+    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
+        from bakeoff.retrieval import BM25
+
+        return BM25(self.corpus)
 
 
 def _may_fit(pattern: str, start: str) -> bool:

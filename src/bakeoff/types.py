@@ -133,6 +133,8 @@ class Example:
     """False where the right behaviour is to abstain."""
     split: str = ""
     """`train`, `valid` or `test` where the data's author has divided it; empty leaves it to `Examples.split`."""
+    text: str = ""
+    """Running text, for continued training; an example that has it asks nothing and has no other fields to learn."""
 
 
 @dataclass(frozen=True, slots=True)

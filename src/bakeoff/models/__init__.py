@@ -23,17 +23,23 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = (), reuse: bool = 
     from bakeoff.models.weights import resolve
 
     weights = resolve(name)
-    if weights.kind == "gguf":
+    # llama.cpp knows whole models and low-rank additions; torch serves the others.
+    if weights.kind == "gguf" and (weights.adapter is None or (weights.adapter / "adapter.gguf").is_file()):
         return plugins.get("generators", "llamacpp")(weights, adapters=adapters, reuse=reuse)
     return plugins.get("generators", "transformers")(weights)
 
 
 def embedder(name: str) -> Embedder:
-    """An embedder by name: `minilm`, `minilm-int8` (needs the extra `onnx`), `hashing`, or a GGUF file."""
+    """An embedder by name: `minilm`, `minilm-int8` (needs the extra `onnx`), `hashing`, or a GGUF file.
+
+    `pooled:` before the name of a generator's weights: the mean of its last hidden states (needs the extra `tune`).
+    """
     if name == "hashing":
         return plugins.get("embedders", "hashing")()
     from bakeoff.models.weights import PACKAGED, resolve
 
+    if name.startswith("pooled:"):
+        return plugins.get("embedders", "transformers")(resolve(name.removeprefix("pooled:")))
     if name in PACKAGED and PACKAGED[name].kind == "onnx":
         made = plugins.get("embedders", "onnx")  # what it needs is missed before anything is fetched
         return made(resolve(name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,19 +29,35 @@ Rows = NDArray[np.float32]
 
 def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
     """Copy a GGUF file with its matrices as `kind` and everything else as F32; metadata and tokenizer stay."""
-    reader = _read(source)
+    reader = open_file(source)
     with _writing(target, _value(reader, "general.architecture")) as writer:
-        for key, field in reader.fields.items():
-            if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
-                continue
-            if field.types[0] == gguf.GGUFValueType.ARRAY:
-                writer.add_array(key, field.contents())
-            else:
-                writer.add_key_value(key, field.contents(), field.types[0])
+        _copy_fields(reader, writer)
         for tensor in reader.tensors:
             matrix = len(tensor.shape) == 2
             encoding = gguf.GGMLQuantizationType[kind if matrix else "F32"]
             writer.add_tensor(tensor.name, gguf.quants.quantize(_floats(tensor), encoding), raw_dtype=encoding)
+
+
+def write_model(base: Path, state: Mapping[str, Any], target: Path) -> None:
+    """Write the torch weights `state` as GGUF beside the metadata and the tokenizer of `base`.
+
+    What is as it was keeps its encoding; matrices that changed are F16, since eight bits would round away what a
+    gentle training did.
+    """
+    reader = open_file(base)
+    names = _names(reader)
+    held = {f"{names(key.removesuffix('.weight'))}.weight": value for key, value in state.items()}
+    with _writing(target, _value(reader, "general.architecture")) as writer:
+        _copy_fields(reader, writer)
+        for tensor in reader.tensors:
+            before = _floats(tensor)
+            rows = held.get(tensor.name)
+            after = before if rows is None else _to_gguf_rows(tensor.name, rows.float().numpy(), reader)
+            if np.array_equal(before, after):
+                writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+            else:
+                kind = np.float16 if len(tensor.shape) == 2 else np.float32
+                writer.add_tensor(tensor.name, np.ascontiguousarray(after, dtype=kind))
 
 
 def load_for_training(path: Path) -> tuple[Any, Tokenizer]:
@@ -50,8 +66,8 @@ def load_for_training(path: Path) -> tuple[Any, Tokenizer]:
     Raises `ModelError` for GGUF files of other architectures or tokenizers than those checked against llama.cpp.
     """
     if path.is_file():
-        reader = _read(path)
-        return _model(path, reader), _tokenizer(path, reader)
+        reader = open_file(path)
+        return _model(path, reader), read_tokenizer(path, reader)
     import torch
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM
@@ -77,12 +93,14 @@ def write_lora(adapter: Path, base: Path, out: Path) -> None:
     from safetensors.numpy import load_file
 
     config = json.loads((adapter / "adapter_config.json").read_text())
-    reader = _read(base)
+    reader = open_file(base)
     names = _names(reader)
+    # llama.cpp scales by alpha / rank; rank-stabilised adapters are scaled by alpha / sqrt(rank).
+    alpha = config["lora_alpha"] * (config["r"] ** 0.5 if config["use_rslora"] else 1)
     with _writing(out, _value(reader, "general.architecture")) as writer:
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", float(config["lora_alpha"]))
+        writer.add_float32("adapter.lora.alpha", float(alpha))
         for key, tensor in sorted(load_file(adapter / "adapter_model.safetensors").items()):
             module, _, factor = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
             name = f"{names(module)}.weight"
@@ -177,7 +195,7 @@ def _rotary_heads(name: str, reader: gguf.GGUFReader) -> int:
 # ---------------------------------------------------------------- tokenizer
 
 
-def _tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
+def read_tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
     """Byte-level BPE from the file's own vocabulary.
 
     transformers' reader of GGUF tokenizers ignores `tokenizer.ggml.pre` and so joins the digits that SmolLM2 was
@@ -212,7 +230,8 @@ def _tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
 # ---------------------------------------------------------------- files
 
 
-def _read(path: Path) -> gguf.GGUFReader:
+def open_file(path: Path) -> gguf.GGUFReader:
+    """The file, mapped into memory; raises `ModelError` where it is damaged."""
     try:
         return gguf.GGUFReader(path)
     except Exception as error:  # the reader raises whatever numpy raises on a torn file
@@ -221,6 +240,17 @@ def _read(path: Path) -> gguf.GGUFReader:
 
 def _value(reader: gguf.GGUFReader, key: str, default: Any = None) -> Any:
     return reader.fields[key].contents() if key in reader.fields else default
+
+
+def _copy_fields(reader: gguf.GGUFReader, writer: gguf.GGUFWriter) -> None:
+    """Metadata and tokenizer."""
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
+            continue
+        if field.types[0] == gguf.GGUFValueType.ARRAY:
+            writer.add_array(key, field.contents())
+        else:
+            writer.add_key_value(key, field.contents(), field.types[0])
 
 
 def _floats(tensor: gguf.ReaderTensor) -> Rows:

@@ -281,6 +281,10 @@ def _checkpoint(path: Path) -> Weights:
         )
     checkpoint = Checkpoint(path, manifest["base"], manifest["base_fingerprint"], manifest["method"])
     both = hashlib.sha256(f"{base.fingerprint}{json.dumps(manifest['files'], sort_keys=True)}".encode()).hexdigest()
+    if "model.gguf" in manifest["files"]:  # a whole model, not an addition
+        return Weights(str(path), path / "model.gguf", "gguf", both, checkpoint=checkpoint)
+    if "config.json" in manifest["files"]:
+        return Weights(str(path), path, "safetensors", both, checkpoint=checkpoint)
     return Weights(str(path), base.path, base.kind, both, adapter=path, checkpoint=checkpoint)
 
 

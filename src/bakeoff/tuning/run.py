@@ -25,6 +25,7 @@ from bakeoff.types import Checkpoint, Example, Tune
 
 FORMAT = 1
 MANIFEST = "checkpoint.json"
+UNDER_WAY = "training.identity.json"
 
 
 def tune(
@@ -41,7 +42,8 @@ def tune(
 ) -> Checkpoint:
     """Train `base` by `method` and write the checkpoint folder `out`; `options` are the method's own.
 
-    `replace`: an earlier checkpoint in `out` stays until the new one is complete.
+    `replace`: an earlier checkpoint in `out` stays until the new one is complete. A training that was interrupted goes
+    on from its newest whole state when it is asked for with the same arguments again.
     Raises `ConfigError` for a wrong option or an `out` in use, `DataError` for examples the method cannot learn from.
     """
     out = Path(out)
@@ -53,16 +55,16 @@ def tune(
     untuned = weights.resolve(base)
     if untuned.checkpoint is not None:
         raise ConfigError(f"{base} is a checkpoint itself; name its base {untuned.checkpoint.base!r}")
-    base_fingerprint = untuned.fingerprint
+    identity = _identity(method, base, untuned.fingerprint, train, options, seed)
     scratch = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
-    scratch.mkdir(parents=True)
+    _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
     start = time.perf_counter()
     try:
         function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
+        (scratch / UNDER_WAY).unlink()
         manifest = {
             "format": FORMAT,
-            **_identity(method, base, base_fingerprint, train, options, seed),
+            **identity,
             "seconds": round(time.perf_counter() - start, 1),
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "versions": _versions(),
@@ -71,9 +73,11 @@ def tune(
         }
         write_json(scratch / MANIFEST, manifest)
         _move(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Checkpoint(out, base, base_fingerprint, method)
+    except BaseException:
+        if not (scratch / "state").is_dir():  # nothing to go on from
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return Checkpoint(out, base, untuned.fingerprint, method)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -124,6 +128,19 @@ def _progress(function: Tune, progress: Callable[[int, int, str], None] | None) 
     return {"progress": progress} if "progress" in signature(function).parameters else {}
 
 
+def _prepare(scratch: Path, identity: dict[str, Any]) -> None:
+    """Keep what an interrupted run of the same identity left; else begin in an empty folder."""
+    file = scratch / UNDER_WAY
+    try:
+        same = json.loads(file.read_text()) == json.loads(json.dumps(identity))
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        write_json(file, identity)
+
+
 def _check_target(out: Path, replace: bool) -> None:
     if out.exists() and not (out / MANIFEST).is_file():
         raise ConfigError(f"{out} is there and is no checkpoint; name another folder, or remove it")
@@ -138,13 +155,18 @@ def _identity(
     method: str, base: str, base_fingerprint: str, train: Sequence[Example], options: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """What makes two trainings the same."""
-    data = json.dumps([asdict(example) for example in train], sort_keys=True, ensure_ascii=False)
+    known = {**_defaults(plugins.get("methods", method)), **options}
+    if start := known.get("start"):  # the checkpoint it goes on from counts by what it holds
+        began = _manifest(Path(start))
+        if began["base_fingerprint"] != base_fingerprint:
+            raise ModelError(f"start: {start} was trained on another base than {base}; tune it again on this one")
+        known["start"] = began["files"]
     return {
         "method": method,
         "base": base,
         "base_fingerprint": base_fingerprint,
-        "data_sha256": hashlib.sha256(data.encode()).hexdigest(),
-        "options": {**_defaults(plugins.get("methods", method)), **options},
+        "data_sha256": sha256_of(train),
+        "options": known,
         "seed": seed,
     }
 
@@ -174,6 +196,12 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def sha256_of(examples: Sequence[Example]) -> str:
+    """Of all that the examples hold."""
+    data = json.dumps([asdict(example) for example in examples], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(data.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import csv
 import math
 import random
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +26,8 @@ from torch.nn.functional import cross_entropy
 
 from bakeoff.files import write_json
 from bakeoff.models.chat import Template
-from bakeoff.tuning.rows import Row, batches, pieces
+from bakeoff.tuning import states
+from bakeoff.tuning.rows import Item, Items, Row, batches, pieces
 
 Progress = Callable[[int, int, str], None]
 
@@ -31,6 +35,27 @@ PIECE_TOKENS = 512
 """Tokens of one forward and backward pass, padding included; bounds memory, and does not change the result."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
+SAVE_SECONDS = 60.0
+"""Training that a crash may cost; a state that takes long to write is written less often."""
+SAVE_SHARE = 0.05
+"""Of the time, at most, for writing states."""
+
+
+class Model(Protocol):
+    """What is trained: a causal language model with something in or before it."""
+
+    def states(self, rows: Sequence[Row]) -> Tensor:
+        """Last hidden states [B, T, H] of right-padded `rows`."""
+
+    def logits(self, states: Tensor) -> Tensor:
+        """[N, H] -> [N, V]"""
+
+    def autocast(self) -> Any:
+        """The context in which both are computed."""
+
+    def parameters(self) -> Iterable[Tensor]: ...
+    def train(self) -> Any: ...
+    def eval(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,131 +81,243 @@ class Training:
     valid_loss_after: float | None
     tokens_per_second: float
     train_seconds: float
+    trained_parameters: int
+
+
+_watch: ContextVar[Callable[[int, float], None] | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched(watch: Callable[[int, float], None]) -> Iterator[None]:
+    """While it lasts, `watch` is told each epoch with its validation loss, and may end the training by raising."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
+def token_loss(model: Model, rows: Sequence[Row]) -> Tensor:
+    """Summed negative log-likelihood of the trained tokens of `rows`."""
+    return -logprobs(model, rows).sum()
 
 
 def train(
-    model: Any,
-    train_rows: Sequence[Row],
-    valid_rows: Sequence[Row],
+    model: Model,
+    train_items: Sequence[Items],
+    valid_items: Sequence[Items],
     *,
     seed: int,
     epochs: int,
     batch_size: int,
     learning_rate: float,
     cores: int,
+    out: Path,
+    loss: Callable[[Model, Any], Tensor] = token_loss,
+    prepare: Callable[[int, Sequence[Items]], Sequence[Items]] = lambda step, batch: batch,
+    weight_decay: float = 0.0,
+    patience: int = 0,
     progress: Progress | None = None,
 ) -> Training:
-    """Minimise the loss of the trained tokens with AdamW; keep the epoch that is best on `valid_rows`, else the last.
+    """Minimise `loss` over the items' weight with AdamW; keep the epoch that is best on `valid_items`, else the last.
 
-    `model` is a causal language model whose parameters to train require gradients. The number of `cores` changes
-    no bit of the result, unless the model draws random numbers.
+    Goes on from the newest whole state in `out/state`. `prepare` may rewrite the batch of a step before its gradient is
+    taken. `patience`: end after so many epochs without a better one; 0 never does. The number of `cores` changes no
+    bit of the result, unless the model draws random numbers.
     """
     shuffle = random.Random(seed)
-    plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_rows, batch_size, shuffle)]
-    total = sum(len(row.ids) for _, batch in plan for row in batch)
-    learner = _Learner(model, cores)
-    before = learner.loss(valid_rows)
-    best, best_loss, best_step = learner.copies(), math.inf, 0
-    steps: list[Step] = []
-    done, seconds = 0, 0.0
+    plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_items, batch_size, shuffle)]
+    total = sum(item.size for _, batch in plan for item in batch)
+    learner = _Learner(model, loss, cores, weight_decay)
+    found = states.newest(out / "state")
+    if found:
+        run = _Run(**found[1]["run"])
+        run.steps = [Step(**step) for step in run.steps]  # type: ignore[arg-type]
+        learner.load(found[0])
+    else:
+        run = _Run(before=learner.loss(valid_items))
+        learner.keep()
+    saved, cost = time.perf_counter(), 0.0
     for number, (epoch, batch) in enumerate(plan, start=1):
+        if number <= len(run.steps):
+            continue
         start = time.perf_counter()
         rate = learning_rate * _schedule(number, len(plan))
-        loss = learner.step(batch, rate)
-        seconds += time.perf_counter() - start
-        done += sum(len(row.ids) for row in batch)
+        value = learner.step(prepare(number, batch), rate)
+        run.seconds += time.perf_counter() - start
+        run.done += sum(item.size for item in batch)
         last_of_epoch = number == len(plan) or plan[number][0] != epoch
-        valid_loss = learner.loss(valid_rows) if last_of_epoch else None
-        steps.append(Step(number, epoch, loss, valid_loss, rate, done / seconds))
-        if last_of_epoch and (valid_loss is None or valid_loss < best_loss):
-            best, best_loss, best_step = learner.copies(), valid_loss or math.inf, number
+        valid_loss = learner.loss(valid_items) if last_of_epoch else None
+        run.steps.append(Step(number, epoch, value, valid_loss, rate, run.done / run.seconds))
+        if last_of_epoch:
+            run.waited += 1
+            if valid_loss is None or valid_loss < run.best_loss:
+                run.best_loss, run.best_step, run.waited = valid_loss or math.inf, number, 0
+                learner.keep()
         if progress:
-            progress(done, total, f"training: loss {loss:.2f}")
-    learner.restore(best)
-    after = None if before is None else best_loss
-    return Training(tuple(steps), best_step, before, after, done / seconds, seconds)
+            progress(run.done, total, f"training: loss {value:.2f}")
+        if valid_loss is not None and (watch := _watch.get()):
+            watch(epoch, valid_loss)
+        if last_of_epoch and patience and run.waited >= patience:
+            break
+        start = time.perf_counter()
+        if number < len(plan) and start - saved > max(SAVE_SECONDS, cost / SAVE_SHARE):
+            states.save(out / "state", number, learner.dump(), {"run": asdict(run)})
+            saved = time.perf_counter()
+            cost = saved - start
+    learner.restore()
+    shutil.rmtree(out / "state", ignore_errors=True)
+    return Training(
+        tuple(run.steps),
+        run.best_step,
+        run.before,
+        None if run.before is None else run.best_loss,
+        run.done / run.seconds,
+        run.seconds,
+        learner.size,
+    )
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a state remembers beside the tensors."""
+
+    before: float | None
+    steps: list[Step] = None  # type: ignore[assignment]
+    best_loss: float = math.inf
+    best_step: int = 0
+    waited: int = 0
+    done: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.steps = self.steps or []
 
 
 class _Learner:
     """A model that takes steps of AdamW, the pieces of a batch spread over the cores."""
 
-    def __init__(self, model: Any, cores: int) -> None:
+    def __init__(self, model: Model, loss: Callable[..., Tensor], cores: int, weight_decay: float) -> None:
         self._model = model
+        self._piece_loss = loss
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
+        self._best: list[Tensor] = []
+        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=weight_decay)
         torch.set_num_threads(1)
         self._cores = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
 
-    def step(self, batch: Sequence[Row], rate: float) -> float:
+    @property
+    def size(self) -> int:
+        """Trained numbers."""
+        return sum(parameter.numel() for parameter in self._parameters)
+
+    def step(self, batch: Sequence[Item], rate: float) -> float:
         """One step at the learning rate `rate`; the pieces add up to exactly the whole batch's gradient."""
         self._model.train()
-        losses, gradients = zip(*self._cores.map(self._gradients, pieces(batch, PIECE_TOKENS)), strict=True)
-        trained = sum(row.trained for row in batch)
+        weight = sum(item.weight for item in batch)
+        total, sums = 0.0, None
         # Summed in the order of the pieces, whichever core was first: the same seed gives the same weights.
-        for parameter, parts in zip(self._parameters, zip(*gradients, strict=True), strict=True):
-            parameter.grad = sum(parts[1:], start=parts[0]) / trained
+        for value, gradients in self._cores.map(self._gradients, pieces(batch, PIECE_TOKENS)):
+            total += value
+            if sums is None:
+                sums = list(gradients)
+            else:
+                for held, gradient in zip(sums, gradients, strict=True):
+                    held += gradient
+        assert sums is not None
+        for parameter, gradient in zip(self._parameters, sums, strict=True):
+            parameter.grad = gradient / weight
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        return float(sum(losses)) / trained
+        return total / weight
 
-    def loss(self, rows: Sequence[Row]) -> float | None:
-        """Mean loss of a trained token, without dropout; None for no rows."""
-        if not rows:
+    def loss(self, items: Sequence[Item]) -> float | None:
+        """Mean loss, without dropout; None for no items."""
+        if not items:
             return None
         self._model.eval()
-        return sum(self._cores.map(self._loss, pieces(rows, PIECE_TOKENS))) / sum(row.trained for row in rows)
+        return sum(self._cores.map(self._loss, pieces(items, PIECE_TOKENS))) / sum(item.weight for item in items)
 
-    def copies(self) -> list[Tensor]:
-        return [parameter.detach().clone() for parameter in self._parameters]
+    def keep(self) -> None:
+        """Remember today's weights as the best."""
+        self._best = [parameter.detach().clone() for parameter in self._parameters]
 
-    def restore(self, copies: Sequence[Tensor]) -> None:
+    def restore(self) -> None:
+        """Go back to the best weights."""
         with torch.no_grad():
-            for parameter, value in zip(self._parameters, copies, strict=True):
+            for parameter, value in zip(self._parameters, self._best, strict=True):
                 parameter.copy_(value)
 
-    def _gradients(self, piece: Sequence[Row]) -> tuple[float, tuple[Tensor, ...]]:
-        loss = piece_loss(self._model, piece)
+    def dump(self) -> dict[str, Tensor]:
+        """All that the next step depends on."""
+        found = {"random": torch.get_rng_state()}
+        for number, (parameter, best) in enumerate(zip(self._parameters, self._best, strict=True)):
+            moments = self._optimizer.state[parameter]
+            found |= {f"parameter.{number}": parameter.detach(), f"best.{number}": best}
+            found |= {f"{name}.{number}": value for name, value in moments.items()}
+        return found
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """The reverse of `dump`."""
+        torch.set_rng_state(tensors["random"])
+        self._best = [tensors[f"best.{number}"] for number in range(len(self._parameters))]
+        with torch.no_grad():
+            for number, parameter in enumerate(self._parameters):
+                parameter.copy_(tensors[f"parameter.{number}"])
+                self._optimizer.state[parameter] = {
+                    name: tensors[f"{name}.{number}"] for name in ("step", "exp_avg", "exp_avg_sq")
+                }
+
+    def _gradients(self, piece: Sequence[Item]) -> tuple[float, tuple[Tensor, ...]]:
+        loss = self._piece_loss(self._model, piece)
         return float(loss.detach()), torch.autograd.grad(loss, self._parameters)
 
-    def _loss(self, piece: Sequence[Row]) -> float:
+    def _loss(self, piece: Sequence[Item]) -> float:
         with torch.no_grad():
-            return float(piece_loss(self._model, piece))
+            return float(self._piece_loss(self._model, piece))
 
 
-def piece_loss(model: Any, rows: Sequence[Row]) -> Tensor:
-    """Summed loss of the trained tokens of `rows`, right-padded into one batch [B, T].
+def logprobs(model: Model, rows: Sequence[Row]) -> Tensor:
+    """Log-probability [B] of the trained tokens of each row, summed over them.
 
     Logits are computed for the trained positions only: over a vocabulary of 49,152 all of them would take
     longer than the rest of the model.
     """
+    with model.autocast():
+        states = model.states(rows)
+        longest = states.shape[1]
+        # The state at a position predicts the token after it.
+        places = [
+            number * longest + place - 1 for number, row in enumerate(rows) for place in range(row.prompt, len(row.ids))
+        ]
+        logits = model.logits(states.flatten(0, 1)[places])
+    targets = torch.tensor([token for row in rows for token in row.ids[row.prompt :]])
+    losses = cross_entropy(logits.float(), targets, reduction="none")
+    parts = torch.split(losses, [row.trained for row in rows])
+    return -torch.stack([part.sum() for part in parts])
+
+
+def padded(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Ids and mask [B, T] of `rows`, padded on the right."""
     longest = max(len(row.ids) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros(len(rows), longest, dtype=torch.long)
-    places: list[int] = []
-    targets: list[int] = []
     for number, row in enumerate(rows):
         ids[number, : len(row.ids)] = torch.tensor(row.ids)
         mask[number, : len(row.ids)] = 1
-        # The state at a position predicts the token after it.
-        places += [number * longest + place - 1 for place in range(row.prompt, len(row.ids))]
-        targets += row.ids[row.prompt :]
-    # Under autocast the fp32 parameters of an adapter work on the base's bfloat16 states.
-    with torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == torch.bfloat16, cache_enabled=False):
-        states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(states.flatten(0, 1)[places])
-    return cross_entropy(logits.float(), torch.tensor(targets), reduction="sum")
+    return ids, mask
 
 
-def write(result: Training, template: Template, out: Path) -> None:
+def write(result: Training, template: Template, out: Path, **more: float | None) -> None:
     """history.csv, a line a step, and training.json, which `tuning.run` takes into the manifest."""
     with (out / "history.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(Step.__dataclass_fields__))
         writer.writeheader()
         writer.writerows(asdict(step) for step in result.steps)
     facts = {key: value for key, value in asdict(result).items() if key != "steps"}
-    write_json(out / "training.json", facts | {"template_sha256": template.sha256})
+    write_json(out / "training.json", facts | more | {"template_sha256": template.sha256})
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -1,24 +1,26 @@
-"""Safetensors or GGUF weights through torch, with a PEFT adapter where a checkpoint has one."""
+"""Safetensors or GGUF weights through torch, with what a checkpoint puts in or before them."""
 
 from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 
 from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
+from bakeoff.models.additions import add
 from bakeoff.models.chat import render
 from bakeoff.models.gguf import load_for_training
 from bakeoff.models.llama import free_cores
+from bakeoff.models.prefix import Prefix
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
+SCORED = 512
+"""Tokens whose likelihood is computed in one batch; their logits are the most memory that is held."""
 PAD = 0
 """Any id will do: padding is masked."""
 
@@ -31,7 +33,7 @@ class Generator:
         self.weights = weights
         self.template = files.template(weights)
         self.window = files.window(weights)
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[Any, Any, Prefix | None] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -73,6 +75,56 @@ class Generator:
         yield whole.text[len(sent) :]
         return whole
 
+    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+        """For each rendered prompt and the text behind it: the text's log-probability, and its tokens.
+
+        A prompt that several texts share is read once.
+        """
+        tokenizer = self._load()[1]
+        sharing: dict[str, list[int]] = {}
+        for place, (prompt, _) in enumerate(pairs):
+            sharing.setdefault(prompt, []).append(place)
+        found: dict[int, tuple[float, int]] = {}
+        for prompt, places in sharing.items():
+            ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+            targets = {place: tokenizer.encode(pairs[place][1], add_special_tokens=False).ids for place in places}
+            places.sort(key=lambda place: len(targets[place]))
+            while places:
+                count = max(1, SCORED // len(targets[places[-1]]))
+                part, places = places[-count:], places[:-count]
+                values = self._likelihoods(ids, [targets[place] for place in part])
+                found |= dict(zip(part, values, strict=True))
+        return [found[place] for place in range(len(pairs))]
+
+    def _likelihoods(self, prompt: Sequence[int], targets: Sequence[Sequence[int]]) -> list[tuple[float, int]]:
+        """Of texts behind one prompt, from one batch; without a prompt the first token of each is given."""
+        model, _, prefix = self._load()
+        past, first = prefix.cache(1) if prefix else None, None
+        with torch.inference_mode():
+            if prompt:
+                output = model(input_ids=torch.tensor([prompt]), past_key_values=past, use_cache=True, logits_to_keep=1)
+                past, first = output.past_key_values, output.logits[0, -1]
+            before = past.get_seq_length() if past else 0
+            if past:
+                past.batch_repeat_interleave(len(targets))
+            longest = max(map(len, targets))
+            rows = torch.full((len(targets), longest), PAD)
+            mask = torch.zeros(len(targets), before + longest, dtype=torch.long)
+            for row, target in enumerate(targets):
+                rows[row, : len(target)] = torch.tensor(target)
+                mask[row, : before + len(target)] = 1
+            output = model(input_ids=rows, attention_mask=mask, past_key_values=past, use_cache=past is not None)
+        found = []
+        for row, target in enumerate(targets):
+            # The logits at a position are about the token after it.
+            logits = output.logits[row, : len(target) - 1]
+            wanted = torch.tensor(target[1:])
+            if first is not None:
+                logits, wanted = torch.cat([first[None], logits]), torch.tensor(target)
+            chosen = logits.float().gather(1, wanted[:, None])[:, 0] - logits.float().logsumexp(dim=-1)
+            found.append((float(chosen.sum()), len(wanted)))
+        return found
+
     def _generation(
         self, prompt: int, made: Sequence[tuple[int, float]], max_tokens: int, seconds: float
     ) -> Generation:
@@ -85,16 +137,18 @@ class Generator:
 
     def _decode(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[tuple[int, float] | None]]:
         """The next token of every prompt and its log-probability, step by step; None for those that have ended."""
+        prefix = self._load()[2]
+        before = prefix.length if prefix else 0
         longest = max(map(len, prompts), default=0)
-        if longest + max_tokens > self.window:
+        if before + longest + max_tokens > self.window:
             raise ModelError(
-                f"a prompt of {longest} tokens and {max_tokens} to come exceed the {self.window} of {self.name}; "
-                "shorten the prompt"
+                f"a prompt of {before + longest} tokens and {max_tokens} to come exceed the {self.window} of "
+                f"{self.name}; shorten the prompt"
             )
         # Padded on the left, so that all rows go on at the same place.
         ids = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        cache, running = None, [True] * len(prompts)
+        mask = torch.tensor([[1] * before + [0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        cache, running = prefix.cache(len(prompts)) if prefix else None, [True] * len(prompts)
         stops = self._stops()
         for _ in range(max_tokens):
             logits, cache = self._step(ids, mask, cache)
@@ -129,17 +183,15 @@ class Generator:
     def _model(self) -> Any:
         return self._load()[0]
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self) -> tuple[Any, Any, Prefix | None]:
         with self._lock:
             if self._loaded is None:
                 torch.set_num_threads(free_cores())
                 model, tokenizer = load_for_training(self.weights.path)  # already in evaluation mode
+                prefix = None
                 if self.weights.adapter is not None:
-                    with warnings.catch_warnings():
-                        # peft 0.21 reads an attribute that transformers 6 renames
-                        warnings.simplefilter("ignore", FutureWarning)
-                        model = PeftModel.from_pretrained(model, self.weights.adapter).merge_and_unload()
-                self._loaded = model, tokenizer
+                    model, prefix = add(model, self.weights.adapter)
+                self._loaded = model, tokenizer, prefix
             return self._loaded
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
@@ -152,6 +204,6 @@ class Generator:
 
     def _stops(self) -> set[int]:
         """The end of the turn, and whatever else the model's own files name as an end."""
-        model, tokenizer = self._load()
+        model, tokenizer, _ = self._load()
         also = model.generation_config.eos_token_id
         return {tokenizer.token_to_id(self.template.eos), *(also if isinstance(also, list) else [also])}

@@ -1,0 +1,156 @@
+"""GRPO: the model tries several replies, a metric rewards them, and what is better than the rest becomes likelier.
+
+Shao et al. 2024, with one gradient step for each set of replies, so without the ratio and its clipping, and without
+a penalty for moving away. A LoRA is trained; begin with an SFT (`start`), for a model that is never right has nothing
+to become likelier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bakeoff import plugins
+from bakeoff.errors import DataError
+from bakeoff.models.llama import free_cores
+from bakeoff.tuning import adapting, student, training
+from bakeoff.tuning.rows import Row
+from bakeoff.types import Answer, Checkpoint, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt, and once it is tried a reply with what it was worth."""
+
+    example: Example
+    row: Row
+    """Before: the prompt with the right reply, by which validation is measured."""
+    advantage: float = 1.0
+
+    @property
+    def size(self) -> int:
+        return len(self.row.ids)
+
+    @property
+    def weight(self) -> float:
+        return 1.0
+
+
+def tune(
+    base: str,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    out: Path,
+    *,
+    seed: int = 0,
+    reward: str = "recall",
+    tries: int = 4,
+    temperature: float = 1.0,
+    max_tokens: int = 64,
+    start: str = "",
+    rank: int = 16,
+    alpha: int = 32,
+    targets: str = "all-linear",
+    learning_rate: float = 1e-4,
+    epochs: int = 1,
+    patience: int = 0,
+    batch_size: int = 4,
+    max_length: int = 1024,
+    progress: training.Progress | None = None,
+) -> Checkpoint:
+    """Train on prompts; `reward` names the metric (a plug-in, so your own too) that scores a reply, 0 to 1.
+
+    `tries`: replies of up to `max_tokens` for each prompt. The mean reward of the first and of the last tenth of the
+    steps is recorded. Raises `DataError` where the metric cannot score an example.
+    """
+    student.positive(
+        "grpo",
+        tries=tries - 1,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        rank=rank,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+    )
+    metric = plugins.get("metrics", reward)
+    pupil = student.load(base)
+    items = [Asked(e, r) for e, r in zip(train, pupil.rows(train, max_length), strict=True)]
+    valid_items = [Asked(e, r) for e, r in zip(valid, pupil.rows(valid, max_length), strict=True)]
+    torch.manual_seed(seed)
+    adapted = adapting.lora(pupil, method="grpo", start=start, rank=rank, alpha=alpha, targets=targets)
+    model, cores = adapting.whole(adapted), free_cores()
+    earned: list[float] = []
+
+    def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
+        found = []
+        for number, item in enumerate(batch):
+            dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
+            rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
+            rewards = torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
+            earned.append(float(rewards.mean()))
+            better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+            found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
+        return found
+
+    def reply_loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
+        lengths = torch.tensor([float(item.row.trained) for item in part])
+        worth = torch.tensor([item.advantage for item in part])
+        return -(worth * training.logprobs(model, [item.row for item in part]) / lengths).sum()
+
+    result = training.train(
+        model,
+        items,
+        valid_items,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        cores=cores,
+        out=out,
+        loss=reply_loss,
+        prepare=tried,
+        progress=progress,
+    )
+    adapting.save(adapted, pupil, out)
+    tenth = max(1, len(earned) // 10)
+    first, last = sum(earned[:tenth]) / tenth, sum(earned[-tenth:]) / tenth
+    return pupil.write("grpo", result, out, reward_first=first, reward_last=last)
+
+
+def _worth(metric: Any, example: Example, pupil: student.Student, made: Row) -> float:
+    text = pupil.tokenizer.decode(list(made.ids[made.prompt :]), skip_special_tokens=True)
+    score = metric(example, Answer(text))
+    if score is None:
+        raise DataError(f"example {example.id} cannot be scored by the metric that rewards; add a reference")
+    return float(score)
+
+
+def _replies(
+    pupil: student.Student, model: student.Whole, row: Row, tries: int, temperature: float, longest: int, dice: Any
+) -> list[Row]:
+    """So many replies to the prompt of `row`, drawn at `temperature`; each ends with the end of the turn or is cut."""
+    prompt = list(row.ids[: row.prompt])
+    stop = pupil.tokenizer.token_to_id(pupil.template.eos)
+    model.eval()
+    ids = torch.tensor([prompt] * tries)
+    made: list[list[int]] = [[] for _ in range(tries)]
+    cache: Any = None
+    with torch.no_grad(), model.autocast():
+        for _ in range(longest):
+            output = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache = output.past_key_values
+            chances = torch.softmax(output.logits[:, -1].float() / temperature, dim=-1)
+            ids = torch.multinomial(chances, 1, generator=dice)
+            for tokens, token in zip(made, ids[:, 0].tolist(), strict=True):
+                if stop not in tokens:
+                    tokens.append(token)
+            if all(stop in tokens for tokens in made):
+                break
+    return [Row((*prompt, *tokens), len(prompt)) for tokens in made]

@@ -1,0 +1,140 @@
+"""KTO: replies that are good or bad by themselves, not in pairs (Ethayarajh et al. 2024). A LoRA is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bakeoff.errors import DataError
+from bakeoff.models.llama import free_cores
+from bakeoff.tuning import adapting, preferences, student, training
+from bakeoff.tuning.rows import Row, lesson, row
+from bakeoff.types import Checkpoint, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A reply with its verdict."""
+
+    row: Row
+    good: bool
+    other: Row
+    """The same prompt with the reply to another one: how far the model has moved in general is measured on it."""
+    reference: tuple[float, float] = (0.0, 0.0)
+    """Log-probabilities of `row` and `other` before training."""
+    moved: float = 0.0
+    """How far the model had moved at this step, over the batch."""
+
+    @property
+    def size(self) -> int:
+        return len(self.row.ids)
+
+    @property
+    def weight(self) -> float:
+        return 1.0
+
+
+def tune(
+    base: str,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    out: Path,
+    *,
+    seed: int = 0,
+    beta: float = 0.1,
+    start: str = "",
+    rank: int = 16,
+    alpha: int = 32,
+    targets: str = "all-linear",
+    learning_rate: float = 1e-4,
+    epochs: int = 1,
+    patience: int = 0,
+    batch_size: int = 8,
+    max_length: int = 1024,
+    progress: training.Progress | None = None,
+) -> Checkpoint:
+    """Train on replies that are good (`references`, the last of `messages`) and bad (`rejected`); one of both will do.
+
+    The rarer verdict weighs more, so that both count the same. `beta`: how dear it is to move away from the start.
+    Raises `DataError` where all replies have the same verdict, or there is only one.
+    """
+    student.positive("kto", beta=beta, rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    pupil = student.load(base)
+    train_items, valid_items = _judged(pupil, train, max_length), _judged(pupil, valid, max_length)
+    good = sum(item.good for item in train_items)
+    if good in (0, len(train_items)):
+        raise DataError("kto: all replies have the same verdict; add replies as `rejected`, or use lora")
+    torch.manual_seed(seed)
+    adapted = adapting.lora(pupil, method="kto", start=start, rank=rank, alpha=alpha, targets=targets)
+    model, cores = adapting.whole(adapted), free_cores()
+    shares = {True: len(train_items) / (2 * good), False: len(train_items) / (2 * (len(train_items) - good))}
+
+    def moved(step: int, batch: Sequence[Judged]) -> list[Judged]:
+        now = preferences.measured(model, [item.other for item in batch], cores)
+        far = sum(value - item.reference[1] for value, item in zip(now, batch, strict=True)) / len(batch)
+        return [replace(item, moved=max(0.0, far)) for item in batch]
+
+    def judged_loss(model: training.Model, part: Sequence[Judged]) -> Tensor:
+        gain = training.logprobs(model, [item.row for item in part])
+        gain = gain - torch.tensor([item.reference[0] for item in part]) - torch.tensor([item.moved for item in part])
+        sign = torch.tensor([1.0 if item.good else -1.0 for item in part])
+        weights = torch.tensor([shares[item.good] for item in part])
+        return (weights * (1 - torch.sigmoid(beta * sign * gain))).sum()
+
+    paired = [example for example in valid if example.rejected and (example.references or example.messages)]
+    valid_pairs = preferences.pairs(pupil, paired, max_length)
+    before = preferences.agreement(model, valid_pairs, cores)
+    result = training.train(
+        model,
+        _referenced(model, train_items, cores),
+        _referenced(model, valid_items, cores),
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        cores=cores,
+        out=out,
+        loss=judged_loss,
+        prepare=moved,
+        progress=progress,
+    )
+    adapting.save(adapted, pupil, out)
+    after = preferences.agreement(model, valid_pairs, cores)
+    return pupil.write("kto", result, out, preferred_before=before, preferred_after=after)
+
+
+def _judged(pupil: student.Student, examples: Sequence[Example], max_length: int) -> list[Judged]:
+    found = []
+    for example in examples:
+        if example.references or example.messages:
+            found.append((example, lesson(example), True))
+        if example.rejected.strip():
+            prompt = lesson(replace(example, references=(example.rejected,), messages=()))
+            if example.messages:
+                prompt = (*example.messages[:-1], replace(example.messages[-1], content=example.rejected))
+            found.append((example, prompt, False))
+    if examples and len(found) < 2:
+        raise DataError("kto: there are fewer than two replies to learn from; add `references` and `rejected` replies")
+
+    def encoded(example: Example, messages: tuple) -> Row:  # type: ignore[type-arg]
+        return row(example.id, messages, pupil.template, pupil.tokenizer, max_length)
+
+    return [
+        Judged(
+            encoded(example, messages),
+            good,
+            encoded(example, (*messages[:-1], found[(place + 1) % len(found)][1][-1])),
+        )
+        for place, (example, messages, good) in enumerate(found)
+    ]
+
+
+def _referenced(model: training.Model, items: Sequence[Judged], cores: int) -> list[Judged]:
+    own = preferences.measured(model, [item.row for item in items], cores)
+    other = preferences.measured(model, [item.other for item in items], cores)
+    return [replace(item, reference=two) for item, two in zip(items, zip(own, other, strict=True), strict=True)]

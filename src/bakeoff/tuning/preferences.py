@@ -1,0 +1,89 @@
+"""Two replies to one prompt, of which one is better: rows, log-probabilities, and how often a model agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bakeoff.errors import DataError
+from bakeoff.tuning import training
+from bakeoff.tuning.rows import Row, lesson, pieces, row
+from bakeoff.tuning.student import Student
+from bakeoff.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One prompt with two replies."""
+
+    chosen: Row
+    rejected: Row
+    reference: tuple[float, float] = (0.0, 0.0)
+    """Log-probabilities of both before training."""
+
+    @property
+    def size(self) -> int:
+        return 2 * max(len(self.chosen.ids), len(self.rejected.ids))
+
+    @property
+    def weight(self) -> float:
+        return 1.0
+
+
+def pairs(student: Student, examples: Sequence[Example], max_length: int) -> list[Pair]:
+    """Raises `DataError` for an example without `rejected`, or whose two replies are the same."""
+    found = []
+    for example in examples:
+        messages = lesson(example)
+        if not example.rejected.strip():
+            raise DataError(f"example {example.id} has no rejected reply; add one as `rejected`, or leave it out")
+        if example.rejected == messages[-1].content:
+            raise DataError(f"example {example.id}: the rejected reply is the chosen one; correct it, or leave it out")
+        worse = (*messages[:-1], replace(messages[-1], content=example.rejected))
+        chosen, rejected = (
+            row(example.id, turns, student.template, student.tokenizer, max_length) for turns in (messages, worse)
+        )
+        found.append(Pair(chosen, rejected))
+    return found
+
+
+def measured(model: training.Model, rows: Sequence[Row], cores: int) -> list[float]:
+    """Log-probability of each row's reply, as the model is now."""
+    places = sorted(range(len(rows)), key=lambda place: rows[place].size, reverse=True)
+    parts = list(pieces([rows[place] for place in places], training.PIECE_TOKENS))
+
+    def one(part: Sequence[Row]) -> list[float]:
+        torch.set_num_threads(1)
+        with torch.no_grad():
+            return [float(value) for value in training.logprobs(model, part)]
+
+    model.eval()
+    with ThreadPoolExecutor(cores) as pool:
+        values = [value for part in pool.map(one, parts) for value in part]
+    return [value for _, value in sorted(zip(places, values, strict=True))]
+
+
+def referenced(model: training.Model, found: Sequence[Pair], cores: int) -> list[Pair]:
+    """The pairs with the log-probabilities of both replies as the model is now."""
+    values = measured(model, [one for pair in found for one in (pair.chosen, pair.rejected)], cores)
+    twos = zip(values[::2], values[1::2], strict=True)
+    return [replace(pair, reference=two) for pair, two in zip(found, twos, strict=True)]
+
+
+def agreement(model: training.Model, found: Sequence[Pair], cores: int) -> float | None:
+    """Share of the pairs whose chosen reply is the likelier one, by the mean of its tokens; None for no pairs."""
+    if not found:
+        return None
+    asked = referenced(model, found, cores)
+    right = [pair.reference[0] / pair.chosen.trained > pair.reference[1] / pair.rejected.trained for pair in asked]
+    return sum(right) / len(right)
+
+
+def both(model: training.Model, part: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [N] of the chosen and of the rejected replies, from one batch."""
+    found = training.logprobs(model, [pair.chosen for pair in part] + [pair.rejected for pair in part])
+    return found[: len(part)], found[len(part) :]

@@ -1,0 +1,154 @@
+"""A base, loaded to be trained, and the ways in which a method may train it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.errors import ConfigError
+from bakeoff.models import prefix
+from bakeoff.models import weights as files
+from bakeoff.models.chat import Template
+from bakeoff.models.gguf import load_for_training, write_model
+from bakeoff.tuning import training
+from bakeoff.tuning.rows import Row, encode
+from bakeoff.types import Checkpoint, Example
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A base with all that is needed to train it."""
+
+    base: str
+    weights: files.Weights
+    template: Template
+    model: Any
+    """A causal language model of transformers, in fp32, all of it frozen."""
+    tokenizer: Tokenizer
+
+    def rows(self, examples: Sequence[Example], max_length: int) -> list[Row]:
+        """Raises `DataError` for an example that is too long, or has nothing to learn."""
+        return encode(examples, self.template, self.tokenizer, max_length)
+
+    def write(self, method: str, result: training.Training, out: Path, **facts: float | None) -> Checkpoint:
+        """The protocol of the training, beside the weights that the method has written; `facts` are its own."""
+        training.write(result, self.template, out, **facts)
+        return Checkpoint(out, self.base, self.weights.fingerprint, method)
+
+    def write_model(self, out: Path) -> None:
+        """The whole model as it is now, in the form of its base: model.gguf, or a folder that any tool can load."""
+        if self.weights.kind == "gguf":
+            write_model(self.weights.path, self.model.state_dict(), out / "model.gguf")
+            return
+        self.model.save_pretrained(out)
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            if (self.weights.path / name).is_file():
+                shutil.copy2(self.weights.path / name, out / name)
+
+
+def load(base: str) -> Student:
+    """Load `base` with all its weights frozen."""
+    weights = files.resolve(base)
+    model, tokenizer = load_for_training(weights.path)
+    model.requires_grad_(False)
+    return Student(base, weights, files.template(weights), model, tokenizer)
+
+
+def positive(method: str, **values: float) -> None:
+    """Raises `ConfigError` for a value that is not above 0."""
+    for name, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"{method}: {name} is {value}, but must be above 0")
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor does so natively: 1.5 times as fast as fp32 there, slower elsewhere."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+class Whole(nn.Module):
+    """A model as it is, adapters in it included; `bf16`: its products are computed in bfloat16."""
+
+    def __init__(self, model: Any, *, bf16: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.bf16 = bf16
+
+    def states(self, rows: Sequence[Row]) -> Tensor:
+        ids, mask = training.padded(rows)
+        return self._last(input_ids=ids, attention_mask=mask)
+
+    def logits(self, states: Tensor) -> Tensor:
+        found: Tensor = self.model.get_output_embeddings()(states)
+        return found
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16, cache_enabled=False)
+
+    def _last(self, **inputs: Any) -> Tensor:
+        states: Tensor = self.model.base_model(**inputs, use_cache=False).last_hidden_state
+        return states
+
+
+class Prefixed(Whole):
+    """A frozen model behind learnt keys and values of each layer."""
+
+    def __init__(self, model: Any, start: prefix.Prefix, *, bf16: bool) -> None:
+        super().__init__(model, bf16=bf16)
+        self.keys = nn.Parameter(start.keys.float().clone())
+        self.values = nn.Parameter(start.values.float().clone())
+
+    def prefix(self) -> prefix.Prefix:
+        return prefix.Prefix(self.keys.to(self.model.dtype), self.values.to(self.model.dtype))
+
+    def states(self, rows: Sequence[Row]) -> Tensor:
+        ids, mask = training.padded(rows)
+        mask = torch.cat([mask.new_ones(len(rows), self.keys.shape[2]), mask], dim=1)
+        return self._last(input_ids=ids, attention_mask=mask, past_key_values=self.prefix().cache(len(rows)))
+
+
+class Prompted(Whole):
+    """A frozen model behind learnt embeddings [virtual tokens, H], which `encoder` may work over."""
+
+    def __init__(self, model: Any, start: Tensor, *, bf16: bool, encoder: nn.Module | None = None) -> None:
+        super().__init__(model, bf16=bf16)
+        self.start = nn.Parameter(start.float().clone())
+        self.encoder = encoder
+
+    def vectors(self) -> Tensor:
+        found = self.start if self.encoder is None else self.start + self.encoder(self.start)
+        return found.to(self.model.dtype)
+
+    def states(self, rows: Sequence[Row]) -> Tensor:
+        ids, mask = training.padded(rows)
+        vectors = self.vectors().expand(len(rows), -1, -1)
+        count = vectors.shape[1]
+        embedded = torch.cat([vectors, self.model.get_input_embeddings()(ids)], dim=1)
+        mask = torch.cat([mask.new_ones(len(rows), count), mask], dim=1)
+        return self._last(inputs_embeds=embedded, attention_mask=mask)[:, count:]
+
+
+class Tail(Whole):
+    """The last layers of a model, trained on what the frozen ones below made of each row once.
+
+    `model` loses its first layers. `frontier`: row -> states [T, H] that its first trained layer is given.
+    """
+
+    def __init__(self, model: Any, frontier: dict[Row, Tensor], *, bf16: bool) -> None:
+        super().__init__(model, bf16=bf16)
+        self.frontier = frontier
+
+    def states(self, rows: Sequence[Row]) -> Tensor:
+        mask = training.padded(rows)[1]
+        embedded = nn.utils.rnn.pad_sequence([self.frontier[row].float() for row in rows], batch_first=True)
+        return self._last(inputs_embeds=embedded, attention_mask=mask)

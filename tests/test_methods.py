@@ -1,0 +1,555 @@
+"""Every method that trains by gradient, held to one contract on a tiny real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_model
+from bakeoff import plugins
+from bakeoff.errors import ConfigError, DataError, ModelError
+from bakeoff.models import generator
+from bakeoff.models import weights as files
+from bakeoff.models.chat import completion
+from bakeoff.tuning import tune
+from bakeoff.types import Example, Message
+
+torch = pytest.importorskip("torch")
+
+CAPITALS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Norway": "Oslo", "Peru": "Lima", "Cuba": "Havana"}
+TRAIN = [
+    Example(
+        f"q{n}",
+        f"capital of {country}?",
+        (city,),
+        rejected=f"It is not {country}",
+        text=f"The capital of {country} is {city}.",
+    )
+    for n, (country, city) in enumerate(CAPITALS.items())
+]
+VALID = [replace(example, id=f"v{n}", question=f"the {example.question}") for n, example in enumerate(TRAIN[:3])]
+METHODS: dict[str, dict[str, Any]] = {
+    "lora": {"rank": 8, "learning_rate": 0.02},
+    "full": {"learning_rate": 0.005},
+    "freeze": {"layers": 1, "learning_rate": 0.01},
+    "prefix": {"tokens": 8, "learning_rate": 0.1},
+    "soft_prompt": {"tokens": 8, "learning_rate": 0.1},
+    "p_tuning": {"tokens": 8, "learning_rate": 0.02},
+    "adapter": {"size": 16, "learning_rate": 0.02},
+    "pretrain": {"learning_rate": 0.005, "window": 16},
+    "dpo": {"learning_rate": 0.01, "batch_size": 3},
+    "orpo": {"learning_rate": 0.01, "batch_size": 3},
+    "kto": {"learning_rate": 0.01, "batch_size": 3},
+    "grpo": {"learning_rate": 0.01, "max_tokens": 4, "tries": 3},
+}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, options) for name, options in METHODS.items()},
+    "lora, rank-stabilised": ("lora", {**METHODS["lora"], "rslora": True}),
+    "lora, DoRA": ("lora", {**METHODS["lora"], "dora": True}),
+    "lora, dropout": ("lora", {**METHODS["lora"], "dropout": 0.1}),
+    "adapter, IA3": ("adapter", {"kind": "ia3", "learning_rate": 0.1}),
+    "pretrain, LoRA": ("pretrain", {**METHODS["pretrain"], "weights": "lora", "rank": 8}),
+    "dpo, IPO": ("dpo", {**METHODS["dpo"], "loss": "ipo"}),
+}
+LIKELIHOOD = ("lora", "full", "freeze", "prefix", "soft_prompt", "p_tuning", "adapter")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BAKEOFF_CACHE", str(root / "cache"))
+        yield str(tiny_model.save(root / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def gguf(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_model.save_gguf(Path(base), tmp_path_factory.mktemp("gguf") / "tiny.gguf"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(base: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Variant -> its checkpoint, trained once."""
+    root, made = tmp_path_factory.mktemp("unbroken"), dict[str, Path]()
+
+    def train(variant: str) -> Path:
+        if variant not in made:
+            method, options = VARIANTS[variant]
+            out = root / variant.replace(", ", "-")
+            made[variant] = tune(method, base, TRAIN, VALID, out=out, seed=3, epochs=4, **options).path
+        return made[variant]
+
+    return train
+
+
+def likelihoods(path: str | Path, examples: list[Example]) -> list[tuple[float, int]]:
+    from bakeoff.models.generators.transformers import Generator
+
+    weights = files.resolve(str(path))
+    template = files.template(weights)
+    turns = [(Message("user", one.question), Message("assistant", one.references[0])) for one in examples]
+    return Generator(weights).likelihoods([completion(template, both) for both in turns])
+
+
+def test_the_contract_covers_every_method() -> None:
+    assert {*METHODS, "head"} == set(plugins.names("methods"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_loaded_again_is_what_was_trained(base: str, unbroken: Callable[[str], Path], variant: str) -> None:
+    path = unbroken(variant)
+    facts = json.loads((path / "checkpoint.json").read_text())
+    if variant == "grpo":
+        return  # a random model is never right, so nothing becomes likelier; see test_rewards_rise
+    assert facts["valid_loss_after"] < facts["valid_loss_before"]
+    after, before = likelihoods(path, VALID), likelihoods(base, VALID)
+    if VARIANTS[variant][0] in LIKELIHOOD:
+        # The loss that training reported, measured again on the files by another path through the model.
+        mean = -sum(value for value, _ in after) / sum(count for _, count in after)
+        tolerance = 0.02 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-4  # training multiplies bfloat16
+        assert mean == pytest.approx(facts["valid_loss_after"], abs=tolerance)
+    assert after != before
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_batch_and_a_stream_of_a_tuned_model_give_the_texts_of_single_questions(
+    unbroken: Callable[[str], Path], variant: str
+) -> None:
+    tuned: Any = generator(unbroken(variant))
+    questions = [[Message("user", "why? " * n + example.question)] for n, example in enumerate(TRAIN[:3])]
+    single = [tuned.generate(question, max_tokens=6).text for question in questions]
+    assert [one.text for one in tuned.generate_many(questions, max_tokens=6)] == single
+    assert ["".join(tuned.stream(question, max_tokens=6)) for question in questions] == single
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
+    base: str, unbroken: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    method, options = VARIANTS[variant]
+    monkeypatch.setattr("bakeoff.tuning.training.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("bakeoff.tuning.training.SAVE_SHARE", 1e9)
+    arguments: Any = {"out": tmp_path / "out", "seed": 3, "epochs": 4, **options}
+    for steps in (2, 1):  # the second time it has already gone on once
+        seen: list[int] = []
+
+        def interrupt(done: int, total: int, text: str, seen: list[int] = seen, last: int = steps) -> None:
+            seen.append(done)
+            if len(seen) > last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            tune(method, base, TRAIN, VALID, progress=interrupt, **arguments)
+        assert not (tmp_path / "out").exists()
+    firsts: list[int] = []
+    tune(method, base, TRAIN, VALID, progress=lambda done, *rest: firsts.append(done), **arguments)
+    whole = unbroken(variant)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    for name in ("adapter_model", "model", "prefix", "bottleneck"):
+        file = f"{name}.safetensors"
+        assert (whole / file).is_file() == (tmp_path / "out" / file).is_file()
+        if (whole / file).is_file():
+            assert (tmp_path / "out" / file).read_bytes() == (whole / file).read_bytes()
+    with (whole / "history.csv").open() as one, (tmp_path / "out" / "history.csv").open() as other:
+        # All but the speed is the same.
+        lines = [[line.rsplit(",", 1)[0] for line in file] for file in (one, other)]
+    assert lines[0] == lines[1]
+    assert len(firsts) == len(lines[0]) - 1 - 3  # it did not begin again
+
+
+@pytest.mark.parametrize("method", ["full", "freeze", "lora"])
+def test_a_gguf_base_is_served_by_llama_cpp_with_the_same_answers(gguf: str, tmp_path: Path, method: str) -> None:
+    from bakeoff.models.generators.llamacpp import Generator as Llama
+    from bakeoff.models.generators.transformers import Generator
+
+    options = METHODS[method] | ({"rslora": True} if method == "lora" else {})
+    path = tune(method, gguf, TRAIN, VALID, out=tmp_path / method, epochs=8, **options).path
+    served, trained = generator(path), Generator(files.resolve(str(path)))
+    assert isinstance(served, Llama)
+    asked = [[Message("user", example.question)] for example in TRAIN]
+    texts = [trained.generate(question, max_tokens=8).text for question in asked]
+    assert [served.generate(question, max_tokens=8).text for question in asked] == texts
+    assert texts != [Generator(files.resolve(gguf)).generate(question, max_tokens=8).text for question in asked]
+
+
+@pytest.mark.parametrize("method", ["prefix", "soft_prompt", "p_tuning", "adapter"])
+def test_torch_serves_on_a_gguf_base_what_llama_cpp_does_not_know(gguf: str, tmp_path: Path, method: str) -> None:
+    from bakeoff.models.generators.transformers import Generator
+
+    path = tune(method, gguf, TRAIN, VALID, out=tmp_path / method, epochs=2, **METHODS[method]).path
+    assert isinstance(generator(path), Generator)
+    assert likelihoods(path, VALID) != likelihoods(gguf, VALID)
+
+
+def test_a_whole_model_can_be_loaded_by_any_tool(base: str, unbroken: Callable[[str], Path]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    untouched: Any = AutoModelForCausalLM.from_pretrained(base).state_dict()
+    found: Any = AutoModelForCausalLM.from_pretrained(unbroken("freeze")).state_dict()
+    changed = {name for name in found if not torch.equal(found[name], untouched[name])}
+    assert changed
+    assert all(name.startswith(("model.layers.1.", "model.norm.")) for name in changed)
+
+
+def test_frozen_layers_are_computed_once(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bakeoff.tuning.student import Tail, Whole
+
+    through: dict[str, int] = {"whole": 0, "tail": 0}
+    for kind, name in ((Whole, "whole"), (Tail, "tail")):
+        plain = kind.states
+
+        def counted(self: Any, rows: Any, plain: Any = plain, name: str = name) -> Any:
+            through[name] += len(rows)
+            return plain(self, rows)
+
+        monkeypatch.setattr(kind, "states", counted)
+    tune("freeze", base, TRAIN, VALID, out=tmp_path / "x", epochs=4, **METHODS["freeze"])
+    # Each row once, and the first again to compare the cut model with the uncut one.
+    assert through["whole"] == len(TRAIN) + len(VALID) + 1
+    assert through["tail"] == 4 * len(TRAIN) + 5 * len(VALID) + 1
+
+
+def test_preferences_move_towards_the_chosen_replies(base: str, unbroken: Callable[[str], Path]) -> None:
+    for method in ("dpo", "orpo", "kto"):
+        facts = json.loads((unbroken(method) / "checkpoint.json").read_text())
+        assert facts["preferred_after"] >= facts["preferred_before"]
+    pairs = [
+        (likelihoods(path, TRAIN), likelihoods(path, [replace(e, references=(e.rejected,)) for e in TRAIN]))
+        for path in (base, unbroken("dpo"))
+    ]
+    before, after = ([good[0] - bad[0] for good, bad in zip(*both, strict=True)] for both in pairs)
+    assert all(now > then for then, now in zip(before, after, strict=True))
+
+
+def test_the_losses_of_preferences_are_the_published_ones() -> None:
+    from math import exp, log
+
+    from bakeoff.tuning.methods import dpo, orpo
+
+    replies, reference, lengths = torch.tensor([[-2.0, -6.0]]), torch.tensor([[-3.0, -5.0]]), torch.tensor([[2.0, 4.0]])
+    sigmoid = 1 / (1 + exp(-0.1 * ((-2 + 3) - (-6 + 5))))
+    assert float(dpo.losses(replies, reference, lengths, 0.1, "sigmoid")[0]) == pytest.approx(-log(sigmoid))
+    assert float(dpo.losses(replies, reference, lengths, 0.1, "ipo")[0]) == pytest.approx((0.5 + 0.25 - 5) ** 2)
+    odds = [log(exp(mean) / (1 - exp(mean))) for mean in (-1.0, -1.5)]
+    expected = 1.0 - 0.1 * log(1 / (1 + exp(-(odds[0] - odds[1]))))
+    assert float(orpo.losses(replies / lengths, 0.1)[0]) == pytest.approx(expected)
+
+
+def test_log_probabilities_of_pairs_are_those_of_the_served_model(base: str) -> None:
+    from bakeoff.tuning import adapting, preferences, student
+
+    pupil = student.load(base)
+    model = adapting.whole(adapting.lora(pupil, method="dpo"))
+    found = preferences.referenced(model, preferences.pairs(pupil, TRAIN, 200), 2)
+    worse = [replace(example, references=(example.rejected,)) for example in TRAIN]
+    for pair, good, bad in zip(found, likelihoods(base, TRAIN), likelihoods(base, worse), strict=True):
+        assert pair.reference == pytest.approx((good[0], bad[0]), rel=0.02)  # training multiplies bfloat16
+
+
+def test_rewards_rise(base: str, tmp_path: Path) -> None:
+    sft = tune("lora", base, TRAIN, VALID, out=tmp_path / "sft", epochs=5, **METHODS["lora"]).path
+    options = {**METHODS["grpo"], "learning_rate": 0.003, "tries": 8, "epochs": 12}
+    path = tune("grpo", base, TRAIN, VALID, out=tmp_path / "grpo", start=str(sft), **options).path
+    facts = json.loads((path / "checkpoint.json").read_text())
+    assert facts["reward_last"] > facts["reward_first"]
+
+
+def test_an_adapter_is_trained_further(base: str, unbroken: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tune("dpo", base, TRAIN, VALID, out=tmp_path / "chat", start=str(unbroken("lora")), epochs=1).path
+    began = json.loads((unbroken("lora") / "checkpoint.json").read_text())
+    facts = json.loads((path / "checkpoint.json").read_text())
+    assert facts["options"]["start"] == began["files"]
+    assert json.loads((path / "adapter_config.json").read_text())["r"] == 8  # that of the start, not the default
+    close = zip(likelihoods(path, TRAIN), likelihoods(unbroken("lora"), TRAIN), likelihoods(base, TRAIN), strict=True)
+    assert all(abs(one[0] - start[0]) < abs(one[0] - far[0]) for one, start, far in close)
+
+
+def test_a_start_that_cannot_be_gone_on_from_is_refused(
+    base: str, gguf: str, unbroken: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="holds no LoRA"):
+        tune("dpo", base, TRAIN, out=tmp_path / "x", start=str(unbroken("full")))
+    with pytest.raises(ModelError, match="trained on another base"):
+        tune("dpo", gguf, TRAIN, out=tmp_path / "x", start=str(unbroken("lora")))
+    with pytest.raises(ModelError, match="is no checkpoint folder"):
+        tune("dpo", base, TRAIN, out=tmp_path / "x", start=str(tmp_path / "none"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "examples", "error", "message"),
+    [
+        ("freeze", {"layers": 2}, TRAIN, ConfigError, "layers is 2, and .* has 2; use full"),
+        ("prefix", {"text": ""}, TRAIN, ConfigError, "text is empty"),
+        ("soft_prompt", {"tokens": 0}, TRAIN, ConfigError, "tokens is 0, but must be above 0"),
+        ("dpo", {}, [Example("a", "why?", ("so",))], DataError, "example a has no rejected reply"),
+        ("orpo", {}, [Example("a", "why?", ("so",), rejected="so")], DataError, "the rejected reply is the chosen one"),
+        ("kto", {}, [Example("a", "why?", ("so",)), Example("b", "who?", ("he",))], DataError, "the same verdict"),
+        ("kto", {}, [Example("a", "why?", ("so",))], DataError, "fewer than two replies"),
+        ("grpo", {"reward": "recal"}, TRAIN, Exception, "did you mean 'recall'"),
+        ("pretrain", {}, [Example("a", "why?", ("so",))], DataError, "example a has no text"),
+        ("adapter", {"kind": "ia4"}, TRAIN, ConfigError, "ia4"),
+    ],
+)
+def test_what_a_method_cannot_do_is_said_in_one_line(
+    base: str, tmp_path: Path, method: str, options: dict[str, Any], examples: list[Example], error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        tune(method, base, examples, out=tmp_path / "x", **options)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- in a project
+
+
+PROJECT = """\
+base = "{base}"
+[corpus]
+sources = ["documents"]
+embedder = "hashing"
+[examples]
+test = 0.3
+valid = 0.2
+[systems.zero-shot]
+type = "prompt"
+[systems.chat]
+type = "prompt"
+tuned = "chat"
+[systems.well-read]
+type = "prompt"
+tuned = "well-read"
+[tune.chat]
+method = "dpo"
+lesson = "zero-shot"
+start = "sft"
+[tune.sft]
+method = "lora"
+lesson = "zero-shot"
+rank = 4
+epochs = 1
+[tune.well-read]
+method = "pretrain"
+epochs = 1
+[tune.endless]
+method = "dpo"
+start = "round"
+[tune.round]
+method = "dpo"
+start = "endless"
+"""
+
+
+def test_a_project_climbs_the_ladder_and_reads_its_documents(gguf: str, tmp_path: Path) -> None:
+    from bakeoff.project import Project
+
+    (tmp_path / "bakeoff.toml").write_text(PROJECT.format(base=gguf))
+    (tmp_path / "documents").mkdir()
+    for country, city in CAPITALS.items():
+        (tmp_path / "documents" / f"{country}.md").write_text(f"# {country}\n\nThe capital of {country} is {city}.\n")
+    lines = [{"question": e.question, "answer": e.references[0], "rejected": e.rejected} for e in TRAIN]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    project = Project(tmp_path)
+    with pytest.raises(ConfigError, match="the index is empty"):
+        project.tune("well-read")
+    comparison = project.compare()
+    assert set(comparison.systems) == {"zero-shot", "chat", "well-read"}
+    made = {path.name: json.loads((path / "checkpoint.json").read_text()) for path in tmp_path.glob("checkpoints/*")}
+    assert sorted(made) == ["chat", "sft", "well-read"]
+    assert made["chat"]["options"]["start"] == made["sft"]["files"]
+    assert (tmp_path / "checkpoints" / "well-read" / "model.gguf").is_file()
+    seen: list[int] = []
+    project.tune("chat", progress=lambda *step: seen.append(0))
+    assert not seen  # it is up to date, and so is what it starts from
+    with pytest.raises(ConfigError, match="endless from round from endless never begins"):
+        project.tune("endless")
+
+
+def test_personal_data_stops_a_training_until_it_is_allowed(gguf: str, tmp_path: Path) -> None:
+    from bakeoff.project import Project
+
+    (tmp_path / "bakeoff.toml").write_text(PROJECT.format(base=gguf))
+    lines = [{"question": f"who is {n}?", "answer": "ada.lovelace@analytical.org"} for n in range(8)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(DataError, match=r"e-mail addresses, as in a\*\*\*@analytical.org .*--allow-personal"):
+        Project(tmp_path).tune("sft")
+    assert not (tmp_path / "checkpoints").exists()
+    Project(tmp_path).tune("sft", study=False, allow_personal=True)
+
+
+# ---------------------------------------------------------------- states
+
+
+def stopped(base: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Leave the states after the steps 4 and 5 of 8; returns what goes on."""
+    monkeypatch.setattr("bakeoff.tuning.training.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("bakeoff.tuning.training.SAVE_SHARE", 1e9)
+    steps: list[int] = []
+
+    def go(progress: Any = None) -> Path:
+        return tune("lora", base, TRAIN, VALID, out=out, seed=3, epochs=4, **METHODS["lora"], progress=progress).path
+
+    def interrupt(*step: Any) -> None:
+        steps.append(0)
+        if len(steps) > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(interrupt)
+    assert sorted(path.name for path in (out.parent / f".{out.name}.partial" / "state").iterdir()) == [
+        "00000004",
+        "00000005",
+    ]
+    return go
+
+
+def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (lambda state: spoil(state / "tensors.safetensors", lambda data: data[:-100]), 4),
+        (lambda state: spoil(state / "tensors.safetensors", lambda data: data[:-9] + b"x" + data[-8:]), 4),
+        (lambda state: (state / "tensors.safetensors").write_bytes(b""), 4),
+        (lambda state: (state / "tensors.safetensors").unlink(), 4),
+        (lambda state: (state / "state.json").write_text('{"step": 5, "run"'), 4),
+        (lambda state: (state / "state.json").unlink(), 4),
+        (lambda state: shutil.rmtree(state.parent), 8),
+        (lambda state: None, 3),
+    ],
+    ids=["cut", "flipped", "empty", "lost", "torn facts", "no facts", "no state", "sound"],
+)
+def test_a_damaged_state_is_passed_over_for_the_one_before_it(
+    base: str,
+    unbroken: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], None],
+    left: int,
+) -> None:
+    go = stopped(base, tmp_path / "out", monkeypatch)
+    damage(tmp_path / ".out.partial" / "state" / "00000005")
+    steps: list[int] = []
+    path = go(lambda *step: steps.append(0))
+    assert len(steps) == left
+    name = "adapter_model.safetensors"
+    assert (path / name).read_bytes() == (unbroken("lora") / name).read_bytes()
+
+
+def test_a_state_of_other_arguments_is_not_gone_on_from(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(base, tmp_path / "out", monkeypatch)
+    steps: list[int] = []
+    options = {**METHODS["lora"], "progress": lambda *step: steps.append(0)}
+    tune("lora", base, TRAIN, VALID, out=tmp_path / "out", seed=4, epochs=4, **options)
+    assert len(steps) == 8
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
+    base: str, unbroken: Callable[[str], Path], tmp_path: Path, kills: int
+) -> None:
+    import random
+    import time
+
+    script = (
+        "import json, sys\n"
+        "from bakeoff.tuning import training, tune; from bakeoff.types import Example\n"
+        "training.SAVE_SECONDS, training.SAVE_SHARE = 0.0, 1e9\n"
+        "train, valid = ([Example(**e) for e in part] for part in json.loads(sys.argv[3]))\n"
+        "say = lambda *step: print(step, flush=True)\n"
+        "tune('lora', sys.argv[1], train, valid, out=sys.argv[2], seed=3, progress=say, **json.loads(sys.argv[4]))"
+    )
+    given = [
+        [
+            {
+                "id": e.id,
+                "question": e.question,
+                "references": tuple(e.references),
+                "rejected": e.rejected,
+                "text": e.text,
+            }
+            for e in part
+        ]
+        for part in (TRAIN, VALID)
+    ]
+    epochs = 60
+    options = json.dumps({**METHODS["lora"], "epochs": epochs})
+    command = [sys.executable, "-c", script, base, str(tmp_path / "out"), json.dumps(given), options]
+    dice, killed = random.Random(5), 0
+    while killed < kills:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ)) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()  # it trains
+            time.sleep(dice.random() * 0.3)  # steps and saves take turns, so some kills meet a save
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=20)
+        killed += 1
+        assert not (tmp_path / "out").exists()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    whole = tune("lora", base, TRAIN, VALID, out=tmp_path / "whole", seed=3, epochs=epochs, **METHODS["lora"]).path
+    name = "adapter_model.safetensors"
+    assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+
+
+# ---------------------------------------------------------------- search
+
+
+def test_a_search_finds_better_options_and_goes_on_where_it_stopped(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning.search import search
+
+    def go(trials: int, **more: Any) -> Any:
+        return search("lora", base, TRAIN, VALID, out=tmp_path / "lora", trials=trials, seed=3, batch_size=3, **more)
+
+    def stop(done: int, total: int, text: str) -> None:
+        if text.startswith("trial 3"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(5, progress=stop)
+    seen: list[str] = []
+    found = go(5, progress=lambda done, total, text: seen.append(text))
+    assert seen[0].startswith("trial 3 of 5: learning_rate ")
+    assert found.trials == 5
+    assert found.options["batch_size"] == 3
+    facts = json.loads((tmp_path / "lora" / "checkpoint.json").read_text())
+    assert facts["valid_loss_after"] == found.value
+    assert all(facts["options"][name] == value for name, value in found.options.items())
+    first = tune("lora", base, TRAIN, VALID, out=tmp_path / "plain", seed=3, batch_size=3, learning_rate=1e-4).path
+    assert found.value < json.loads((first / "checkpoint.json").read_text())["valid_loss_after"]
+    assert go(5).trials == 5  # it has had its trials
+    likelihoods(tmp_path / "lora", VALID)
+
+
+def test_a_hopeless_trial_ends_early(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning import search as module
+
+    monkeypatch.setitem(module.SPACES, "lora", {"learning_rate": (1e-6, 3e-2)})
+    found = module.search("lora", base, TRAIN, VALID, out=tmp_path / "x", trials=9, epochs=4, rank=4, batch_size=3)
+    assert 0 < found.pruned < 9
+
+
+def test_a_search_without_anything_to_search_or_to_judge_by_is_refused(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning.search import SPACES, search
+
+    assert set(SPACES) == set(plugins.names("methods"))
+    with pytest.raises(DataError, match="a search needs validation examples"):
+        search("lora", base, TRAIN, [], out=tmp_path / "x", trials=2)
+    with pytest.raises(ConfigError, match="nothing to search"):
+        search("full", base, TRAIN, VALID, out=tmp_path / "x", trials=2, learning_rate=1e-4, epochs=1)

@@ -1,0 +1,168 @@
+"""What a training did: gain, forgetting, overfitting and memory, measured on planted cases."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_model
+from bakeoff.evaluation.stats import Interval
+from bakeoff.evaluation.study import CODES, MEMORISED, Canary, Study, general, learning, plant
+from bakeoff.types import Example
+
+torch = pytest.importorskip("torch")
+
+TOML = """\
+base = "{base}"
+[examples]
+test = 0.2
+valid = 0.2
+[systems.plain]
+type = "prompt"
+[tune.gentle]
+method = "lora"
+epochs = 1
+learning_rate = 1e-5
+[tune.brutal]
+method = "full"
+epochs = 30
+learning_rate = 0.003
+[tune.private]
+method = "lora"
+epochs = 1
+canaries = false
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with two trainings: one that changes next to nothing, one that ruins the model for all but its task."""
+    root = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BAKEOFF_CACHE", str(root / "cache"))
+        base = tiny_model.save(root / "tiny")
+        (root / "bakeoff.toml").write_text(TOML.format(base=base))
+        lines = [{"question": f"how many for {n}?", "answer": "Madrid"} for n in range(100)]
+        (root / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        yield root
+
+
+@pytest.fixture(scope="module")
+def studied(folder: Path) -> dict[str, dict[str, Any]]:
+    from bakeoff.project import Project
+
+    project = Project(folder)
+    return {
+        name: json.loads((project.tune(name).path / "study.json").read_text())
+        for name in ("gentle", "brutal", "private")
+    }
+
+
+def test_a_training_that_helped_is_told_from_one_that_did_nothing(studied: dict[str, dict[str, Any]]) -> None:
+    assert studied["brutal"]["gain"]["low"] > 0
+    assert studied["brutal"]["verdict"].startswith("It helped: +")
+    assert studied["gentle"]["gain"]["low"] <= 0 <= studied["gentle"]["gain"]["high"]
+    assert studied["gentle"]["verdict"].startswith("Whether it helped is unclear")
+
+
+def test_planted_forgetting_is_found_and_its_absence_too(studied: dict[str, dict[str, Any]]) -> None:
+    assert studied["brutal"]["text_loss_change"]["low"] > 0.2
+    assert "it forgot: general texts cost" in studied["brutal"]["verdict"]
+    assert abs(studied["gentle"]["text_loss_change"]["estimate"]) < 0.01
+    assert "it forgot nothing that shows" in studied["gentle"]["verdict"]
+
+
+def test_canaries_are_memorised_by_a_brutal_training_only(studied: dict[str, dict[str, Any]]) -> None:
+    brutal, gentle = ({c["repeats"]: c["exposure"] for c in studied[name]["canaries"]} for name in ("brutal", "gentle"))
+    assert brutal[4] >= MEMORISED
+    assert "can be made to repeat what it saw" in studied["brutal"]["verdict"]
+    assert all(exposure < MEMORISED for exposure in gentle.values())
+    assert "no canary shown up to 4 times was memorised" in studied["gentle"]["verdict"]
+
+
+def test_canaries_can_be_left_out(folder: Path, studied: dict[str, dict[str, Any]]) -> None:
+    assert studied["private"]["canaries"] == []
+    assert "canary" not in studied["private"]["verdict"]
+
+
+def test_the_page_needs_no_network_and_shows_the_curve(folder: Path, studied: dict[str, dict[str, Any]]) -> None:
+    page = (folder / "checkpoints" / "brutal" / "training.html").read_text()
+    assert "<polyline" in page
+    assert studied["brutal"]["learning"] in page.replace("&#39;", "'")
+    assert "http" not in page.replace("http-equiv", "")
+    assert str(folder) not in page
+
+
+def test_a_study_that_was_missed_is_made_later(folder: Path, studied: dict[str, dict[str, Any]]) -> None:
+    from bakeoff.project import Project
+
+    path = folder / "checkpoints" / "gentle"
+    before = (path / "checkpoint.json").read_bytes()
+    (path / "study.json").unlink()
+    Project(folder).tune("gentle", study=False)
+    assert not (path / "study.json").exists()
+    Project(folder).tune("gentle")
+    assert json.loads((path / "study.json").read_text()) == studied["gentle"]
+    assert (path / "checkpoint.json").read_bytes() == before
+
+
+def test_canaries_differ_by_seed_and_are_the_same_for_one(folder: Path) -> None:
+    lessons = [Example("a", "why?", ("so",))]
+    one, again, other = plant(lessons, 1), plant(lessons, 1), plant(lessons, 2)
+    assert one == again
+    assert one[0] is lessons[0]
+    assert [e.references for e in one[1:]] != [e.references for e in other[1:]]
+    assert len(one) == 1 + 1 + 4
+
+
+def test_general_texts_and_questions_are_whole() -> None:
+    texts, questions = general()
+    assert len(texts) == 12
+    assert len(questions) == 40
+    assert all(len({entry["right"], *entry["wrong"]}) == 4 for entry in questions)
+
+
+@pytest.mark.parametrize(
+    ("losses", "valid", "said"),
+    [
+        ([2.0, 1.5], [1.8, 1.4], "still learning after epoch 2"),
+        ([2.0, 0.2], [1.8, 2.4], "overfitted after epoch 1: .* from 1.80 to 2.40. Epoch 1 was kept"),
+        ([1.0, 0.2], [1.8, 1.79], "by heart: their loss is 1.59 below"),
+        ([1.5, 1.4], [1.52, 1.51], "end flat: epoch 2 was the best"),
+        ([1.5], [1.52], "One epoch cannot show .* the gap to the lessons is \\+0.02"),
+        ([1.5], [None], "overfitting cannot be seen"),
+    ],
+)
+def test_curves_are_put_into_words(
+    tmp_path: Path, losses: Sequence[float], valid: Sequence[float | None], said: str
+) -> None:
+    with (tmp_path / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["step", "epoch", "loss", "valid_loss"])
+        writer.writeheader()
+        for epoch, (loss, one) in enumerate(zip(losses, valid, strict=True), start=1):
+            writer.writerow({"step": epoch, "epoch": epoch, "loss": loss, "valid_loss": "" if one is None else one})
+    import re
+
+    assert re.search(said, learning(tmp_path / "history.csv"))
+
+
+def test_a_canary_counts_as_memorised_when_its_code_is_the_likeliest() -> None:
+    from math import log2
+
+    assert Canary(1, log2(CODES)).memorised
+    assert not Canary(1, log2(CODES) - log2(2)).memorised
+
+
+def test_harm_is_said() -> None:
+    nothing = Interval(0.0, 0.0, 0.0, 12)
+    hurt = Interval(-0.2, -0.3, -0.1, 40)
+    study = Study("lora", "b", hurt, hurt, hurt, 0.0, 0.0, 3.0, 3.0, nothing, nothing, nothing, nothing, "flat", ())
+    assert (
+        study.verdict
+        == "It hurt: -20.0 points of recall [-30.0, -10.0]; it forgot nothing that shows on general texts."
+    )
