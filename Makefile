@@ -73,11 +73,11 @@ bench-queries: .venv/ready  ## Follow-up questions, reformulations and hops besi
 bench-agent: .venv/ready  ## An agent with tools beside plain RAG: DATA=folder with chinook
 	$(BIN)/python benchmarks/agent.py --data $(DATA)
 
-bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder
-	$(BIN)/python benchmarks/tuning.py --data $(DATA)
-
 bench-diagnosis: .venv/ready  ## Whether the diagnosis finds what was broken on purpose
 	$(BIN)/python benchmarks/diagnosis.py
+
+bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder
+	$(BIN)/python benchmarks/tuning.py --data $(DATA)
 
 bench-tables: .venv/ready .venv-peers/ready  ## Rows of tables in PDF files, beside pdfplumber: DATA=folder
 	$(BIN)/python benchmarks/tables.py --data $(DATA)

@@ -177,3 +177,13 @@ def test_a_diagnosis_of_what_is_not_there_says_what_to_do(project: Path) -> None
     toml = project / "bakeoff.toml"
     toml.write_text(toml.read_text() + "k = 5\n")
     assert "bakeoff compare rag --run latest --fresh" in fails("diagnose", "latest", "rag")
+
+
+def test_check_says_before_the_run_what_the_questions_can_show(project: Path) -> None:
+    def says() -> str:
+        return CliRunner().invoke(cli.app, ["check", "-C", str(project)], catch_exceptions=False).stdout
+
+    assert "test questions show differences from about 15 points between two systems" in says()
+    lines = (project / "questions.jsonl").read_text().splitlines()[:20]
+    (project / "questions.jsonl").write_text("\n".join(lines))
+    assert "show next to nothing" in says()

@@ -64,10 +64,12 @@ SEARCH = {
     "hops": int,
 }
 """Options of a system that say how its passages are searched for."""
-REHEARSED = 500
-"""Lessons that a check makes to see how long they are; each is a search."""
+FEW = 20
+"""Test questions below which a normal curve says nothing of what they can show."""
 SHOTS = 4
 """Answers that a screening shows the model."""
+REHEARSED = 500
+"""Lessons that a check makes to see how long they are; each is a search."""
 TOOLS = ("search", "look_up", "calculate")
 """What an agent has unless it is told otherwise; `sql` must be named."""
 
@@ -235,6 +237,8 @@ class Project:
         from bakeoff.evaluation.stats import detectable_difference
 
         n, others = len(self.split.test), max(1, len(self.config.systems) - 1)
+        if n < FEW:
+            return f"so few test questions ({n}) show next to nothing; 50 show big differences"
         points = [100 * detectable_difference(n, tests=tests) for tests in (1, others)]
         more = f", {points[1]:.0f} among all {others + 1} systems" if others > 1 else ""
         return f"{n} test questions show differences from about {points[0]:.0f} points between two systems{more}"
@@ -509,7 +513,6 @@ class Project:
         from bakeoff.evaluation.diagnose import diagnose, diagnose_closed
         from bakeoff.evaluation.diagnosis import save
         from bakeoff.evaluation.gold import Given
-        from bakeoff.examples import load_examples
         from bakeoff.systems import RAG, Prompt
 
         comparison = self.rescore(run)
@@ -526,7 +529,7 @@ class Project:
         tuned = self._options("systems", name).get("tuned", "")
         generator = self._generator(tuned)
         if isinstance(system, RAG):
-            written = {example.id: example for example in load_examples(self.folder / self.config.examples.path)}
+            written = {example.id: example for example in self._reading.examples}
             closed = Prompt(generator)
             found = diagnose(
                 system,
