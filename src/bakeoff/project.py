@@ -230,7 +230,9 @@ class Project:
             checkpoints=[path for name in self.config.tune if self._is_tuned(path := self._checkpoint_path(name))],
             allow_personal=allow_personal or self.config.examples.allow_personal,
         )
-        return replace(found, problems=by_severity([*found.problems, *missing]), read_as=str(self._reading))
+        # A project that tunes nothing may keep all its questions for the test.
+        own = [problem for problem in found.problems if self.config.tune or problem.kind != "no-training"]
+        return replace(found, problems=by_severity([*own, *missing]), read_as=str(self._reading))
 
     def power(self) -> str:
         """What the test questions can show before any is asked, in words."""
