@@ -159,7 +159,7 @@ def test_estimates_grow_with_the_rows_and_take_the_speed_that_was_measured(model
 
 
 def test_a_model_without_files_leaves_lengths_unchecked_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n')
+    (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n[tune.reader]\nmethod = "lora"\n')
     (tmp_path / "questions.jsonl").write_text('{"question": "Who?", "references": ["Ann"]}\n')
     found = Project(tmp_path).check()
     assert kinds(found) == {"no-training"}  # the only question is for the test
