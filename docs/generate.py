@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bakeoff import config, plugins
 from bakeoff.cli import app
 from bakeoff.doctor import catalogue
-from bakeoff.project import TOOLS
+from bakeoff.parts import TOOLS
 from bakeoff.systems import RAG, Prompt, ReAct
 
 HERE = Path(__file__).parent

@@ -13,7 +13,8 @@ from shutil import which
 
 from bakeoff import config, plugins
 from bakeoff.errors import BakeoffError, UnknownNameError
-from bakeoff.project import RETRIEVERS, Project
+from bakeoff.parts import RETRIEVERS
+from bakeoff.project import Project
 
 EXTRAS = {
     "tune": ("torch", "fine-tuning"),

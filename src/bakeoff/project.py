@@ -1,38 +1,31 @@
-"""Read `bakeoff.toml` and build what it names; the only module that knows all the parts."""
+"""What can be done with a project: the verbs of the command line. `bakeoff.parts` builds what they work with."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
+from bakeoff.parts import Parts
 from bakeoff.types import (
     Answer,
     Changes,
     Checkpoint,
     Example,
-    Generator,
     Hit,
-    Index,
     Message,
-    Reranker,
     Retriever,
-    System,
 )
 
 if TYPE_CHECKING:
     from threading import Event
 
-    from bakeoff.corpus import Corpus
-    from bakeoff.corpus.addresses import Source
     from bakeoff.evaluation.abstention import Calibration
     from bakeoff.evaluation.attack import Attacked
     from bakeoff.evaluation.compare import Comparison
@@ -41,12 +34,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
-    from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.fitting import Fit
-    from bakeoff.retrieval.queries import Rewrite
-    from bakeoff.systems import RAG
-    from bakeoff.systems.tools import Tool
-    from bakeoff.systems.tools.sql import Database
     from bakeoff.tuning.check import Base, Preflight, Training
     from bakeoff.tuning.search import Found
 
@@ -55,23 +43,12 @@ Progress = Callable[[int, int, str], None]
 
 DOCUMENTS_APART = 0.05
 """Share of the documents by which the method pretrain is validated."""
-SYSTEM_TYPES = ("classifier", "prompt", "rag", "react")
-RETRIEVERS = ("bm25", "dense", "hybrid", "reranked")
-SEARCH = {
-    "retriever": str,
-    "rewrite": Literal["earlier", "model", "none"],
-    "expand": Literal["none", "multi-query", "hyde"],
-    "hops": int,
-}
-"""Options of a system that say how its passages are searched for."""
 FEW = 20
 """Test questions below which a normal curve says nothing of what they can show."""
 SHOTS = 4
 """Answers that a screening shows the model."""
 REHEARSED = 500
 """Lessons that a check makes to see how long they are; each is a search."""
-TOOLS = ("search", "look_up", "calculate")
-"""What an agent has unless it is told otherwise; `sql` must be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,101 +64,8 @@ class Task:
     """Whether canaries are among the lessons."""
 
 
-class Project:
+class Project(Parts):
     """A folder with `bakeoff.toml`; everything is built when it is first asked for."""
-
-    def __init__(self, folder: str | Path = ".", *, reuse: bool = False) -> None:
-        """`reuse`: for conversations; the part that prompts have in common is read once (`models.generator`)."""
-        self.folder = Path(folder)
-        self._reuse = reuse
-        self.config = config.read(self.folder)
-        self._tuned: dict[str, Generator] = {}
-        for name in self.config.systems:
-            self._check_system(name)
-
-    # ------------------------------------------------------------ parts
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        from bakeoff.corpus import Corpus
-
-        options = self.config.corpus
-        return Corpus(
-            self.folder / "index",
-            options.embedder,
-            store=options.store,
-            vectors=options.vectors,
-            chunk_tokens=options.chunk_tokens,
-            headers=options.headers,
-        )
-
-    @cached_property
-    def split(self) -> Split:
-        """The examples in three parts, their evidence resolved where the corpus holds it."""
-        from bakeoff.examples import locate
-
-        options = self.config.examples
-        examples, _ = locate(self._reading.examples, self.corpus.locate)
-        return examples.split(test=options.test, valid=options.valid, seed=self.config.seed)
-
-    def system(self, name: str, *, groups: Sequence[str] | None = None, untuned: bool = False) -> System:
-        """Build the system `[systems.<name>]`, over all documents or over what `groups` may read.
-
-        `untuned`: with the base model in place of its checkpoint.
-        """
-        options = dict(self._options("systems", name))
-        kind, tuned = options.pop("type"), options.pop("tuned", "")
-        tuned = "" if untuned else tuned
-        if kind == "classifier":
-            from bakeoff.systems.classifier import Classifier
-
-            return Classifier(self._checkpoint_path(tuned), name=name)
-        generator = self._generator(tuned)
-        from bakeoff.systems import RAG, Prompt, ReAct
-        from bakeoff.systems.decider import load as load_decider
-
-        if kind == "prompt":
-            shots = self.split.train[: options.pop("shots", 0)]
-            return Prompt(generator, shots=shots, name=name, **options)
-        self._require_index()
-        search = {key: options.pop(key) for key in SEARCH if key in options}
-        retriever, rewrite = self._search(search, groups)
-        if kind == "react":
-            return ReAct(generator, self._tools(options.pop("tools", TOOLS), retriever, groups), name=name, **options)
-        fallback, schema = options.pop("fallback", ""), options.pop("schema", "")
-        instead: System | None = Prompt(generator) if options.get("mode") == "prefer" else None
-        if fallback:
-            instead = self.system(fallback, groups=groups)
-        decider = load_decider(self._decider_path(name), self._decider_made_from(name))
-        form = self._schema(name, schema) if schema else None
-        return RAG(
-            generator,
-            retriever,
-            name=name,
-            fallback=instead,
-            decider=decider,
-            schema=form,
-            rewrite=rewrite,
-            **options,
-        )
-
-    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
-        """A retriever over this project's corpus, one of `RETRIEVERS`, or over what `groups` may read of it."""
-        from bakeoff.retrieval import BM25, Dense, Hybrid, Reranked
-
-        if name not in RETRIEVERS:
-            raise UnknownNameError("retriever", name, RETRIEVERS)
-        index: Index = self.corpus if groups is None else self.corpus.readable_by(groups)
-        if name == "bm25":
-            return BM25(index)
-        if name == "dense":
-            return Dense(index)
-        hybrid = Hybrid(BM25(index), Dense(index))
-        return (
-            hybrid if name == "hybrid" else Reranked(hybrid, self._reranker(index), depth=self.config.retrieval.depth)
-        )
-
-    # ------------------------------------------------------------ verbs
 
     def ingest(self, *sources: str, dry_run: bool = False, progress: Progress | None = None) -> Changes:
         """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do."""
@@ -627,21 +511,6 @@ class Project:
             yield answer.text
         return answer
 
-    # ------------------------------------------------------------ inside
-
-    @cached_property
-    def _reading(self) -> Reading:
-        from bakeoff.examples import read_examples
-
-        path = self.config.examples.path
-        return read_examples(path if path.startswith("datasets:") else self.folder / path)
-
-    def _has_files(self, base: str) -> bool:
-        return base != "scripted" and not base.startswith(("http://", "https://"))
-
-    def _is_tuned(self, path: Path) -> bool:
-        return (path / "checkpoint.json").is_file()
-
     def _learns_replies(self, name: str) -> bool:
         return self._options("tune", name).get("method") not in ("head", "pretrain")
 
@@ -666,23 +535,6 @@ class Project:
         path = self._checkpoint_path(name) / "checkpoint.json"
         return float(json.loads(path.read_text()).get("tokens_per_second", 0.0)) if path.is_file() else 0.0
 
-    def _first(self) -> str:
-        kinds = {name: options["type"] for name, options in self.config.systems.items()}
-        return next((name for name, kind in kinds.items() if kind == "rag"), next(iter(kinds), ""))
-
-    def _plain_rag(self) -> tuple[str, RAG]:
-        """The first system of type rag that nothing was trained for, with its name; else one with the defaults."""
-        from bakeoff.systems import RAG
-
-        trained = ("tuned", "mode", "template", "schema")
-        for name, options in self.config.systems.items():
-            if options["type"] == "rag" and not any(option in options for option in trained):
-                system = self.system(name)
-                assert isinstance(system, RAG)  # what `type = "rag"` builds
-                return name, system
-        self._require_index()
-        return "", RAG(self._generator(""), self.retriever("hybrid"))
-
     def _bring_decider(self, name: str, progress: Progress | None) -> None:
         """Calibrate a system that may refuse by itself, where that was not done yet and there is enough to go by."""
         from bakeoff.evaluation.abstention import LEAST, usable
@@ -698,58 +550,6 @@ class Project:
         learnt = bool(self._options("systems", name).get("tuned"))
         return [*self.split.valid, *(() if learnt else self.split.train)]
 
-    def _decider_path(self, name: str) -> Path:
-        return self.folder / "deciders" / f"{name}.json"
-
-    def _decider_made_from(self, name: str) -> str:
-        """What a decider was fitted to: another prompt, model or corpus needs another."""
-        aside = ("mode", "fallback", "decider")
-        settings = {key: value for key, value in self._settings(name).items() if key not in aside}
-        return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-
-    def _schema(self, name: str, path: str) -> dict[str, object]:
-        where = f"{config.FILE} [systems.{name}] schema"
-        try:
-            found = json.loads((self.folder / path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{where}: {path} cannot be read as a JSON schema: {error}") from error
-        if not isinstance(found, dict):
-            raise ConfigError(f"{where}: {path} is not a JSON schema, which is an object")
-        return found
-
-    @property
-    def _fit_path(self) -> Path:
-        return self.folder / "reranker.json"
-
-    def _reranker(self, index: Index) -> Reranker:
-        options = self.config.retrieval
-        model = str(self.folder / options.model) if options.model else ""
-        if options.reranker == "learned" and not model:
-            if not self._fit_path.is_file():
-                raise ConfigError("the reranker is not fitted yet; run `bakeoff fit`, or use the retriever hybrid")
-            model = str(self._fit_path)
-        return plugins.get("rerankers", options.reranker)(index, model=model)
-
-    def _search(self, options: dict[str, Any], groups: Sequence[str] | None) -> tuple[Retriever, Rewrite]:
-        """What `SEARCH` describes; where a model is asked, it is the base, since a tuned one has learnt to answer."""
-        from bakeoff.retrieval import Expanded, Iterative, Standalone, with_earlier
-
-        retriever, base = self.retriever(options.get("retriever", "hybrid"), groups=groups), self._generator("")
-        if options.get("hops", 1) > 1:
-            retriever = Iterative(retriever, hops=options["hops"])
-        if options.get("expand", "none") != "none":
-            retriever = Expanded(retriever, base, how=options["expand"])
-        rewrites: dict[str, Rewrite] = {
-            "earlier": with_earlier,
-            "model": Standalone(base),
-            "none": lambda question: (question.text,),
-        }
-        return retriever, rewrites[options.get("rewrite", "earlier")]
-
-    def _require_index(self) -> None:
-        if not self.corpus.store.sources():
-            raise ConfigError("the index is empty; run `bakeoff ingest` first")
-
     def _checkpoints_of(self, names: Sequence[str]) -> list[str]:
         used = {self._options("systems", name).get("tuned", "") for name in names}
         return [name for name in self.config.tune if name in used]
@@ -762,68 +562,6 @@ class Project:
             for name, tuned in checkpoints.items()
             if tuned
         }
-
-    def _generator(self, tuned: str) -> Generator:
-        """The base, or a checkpoint on it; GGUF checkpoints share one engine."""
-        from bakeoff.models import generator
-
-        if tuned and not (self._checkpoint_path(tuned) / "checkpoint.json").is_file():
-            raise ConfigError(f"the checkpoint {tuned!r} is not there yet; run `bakeoff tune {tuned}`")
-        if not self._tuned:
-            ready = [
-                path for name in self.config.tune if (path := self._checkpoint_path(name) / "adapter.gguf").is_file()
-            ]
-            self._tuned[""] = generator(self.config.base, adapters=[path.parent for path in ready], reuse=self._reuse)
-        if tuned not in self._tuned:
-            base = self._tuned[""]
-            path = self._checkpoint_path(tuned)
-            if hasattr(base, "using") and (path / "adapter.gguf").is_file():
-                from bakeoff.models.weights import resolve
-
-                self._tuned[tuned] = base.using(resolve(str(path)))
-            else:
-                self._tuned[tuned] = generator(path)
-        return self._tuned[tuned]
-
-    def _tools(self, names: Sequence[str], retriever: Retriever, groups: Sequence[str] | None) -> list[Tool]:
-        from bakeoff.systems.tools.calculate import calculate
-        from bakeoff.systems.tools.look_up import look_up
-        from bakeoff.systems.tools.search import search
-        from bakeoff.systems.tools.sql import sql
-
-        store = self.corpus.store if groups is None else self.corpus.readable_by(groups).store
-        make: dict[str, Callable[[], Tool]] = {
-            "calculate": calculate,
-            "look_up": lambda: look_up(store),
-            "search": lambda: search(retriever),
-            "sql": lambda: sql(self._databases(groups)),
-        }
-        return [make[name]() for name in names]
-
-    def _databases(self, groups: Sequence[str] | None) -> list[Database]:
-        """The SQLite sources; for `groups`, without any table that a pattern of [corpus.access] could speak of."""
-        from bakeoff.systems.tools.sql import Database
-
-        def readable(source: Source, table: str) -> bool:
-            # A statement sees whole tables, so rows that only some may read close the table to all but everybody.
-            closed = groups is not None and any(
-                _may_fit(p, f"{source.name}/{table}/") for p in self.config.corpus.access
-            )
-            return source.choice.table in ("", table) and not closed
-
-        # Whoever gave a query has opened what it finds, not the tables behind it.
-        found = [source for source in self._sources(()) if source.kind == "sqlite" and not source.choice.query]
-        if not found:
-            raise ConfigError("the tool sql needs a SQLite database among the sources, as in sqlite:///shop.db")
-        return [Database(source.name, Path(source.address), partial(readable, source)) for source in found]
-
-    def _lessons(self, system: str, examples: Sequence[Example]) -> list[Example]:
-        if not system:
-            return list(examples)
-        teacher = self.system(system)
-        if not hasattr(teacher, "lesson"):
-            raise ConfigError(f"the system {system!r} has no prompts to learn; name one of type prompt or rag")
-        return [teacher.lesson(example) for example in examples]
 
     def _documents(self) -> tuple[list[Example], list[Example]]:
         """Examples that are running text and all documents of the index; of these every twentieth validates."""
@@ -843,71 +581,11 @@ class Project:
                 raise ConfigError(f"{config.FILE} [tune.{name}] start: {' from '.join([*seen, start])} never begins")
             seen.append(start)
 
-    def _settings(self, name: str) -> dict[str, Any]:
-        """What the answers of a system depend on: a run is resumed only if it is unchanged."""
-        options = self._options("systems", name)
-        settings = {"base": self.config.base, "seed": self.config.seed, **options}
-        if tuned := options.get("tuned"):
-            settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
-        if options["type"] in ("rag", "react"):
-            settings["corpus"] = self.corpus.fingerprint()
-        path = self._decider_path(name)
-        if options.get("mode", "always") != "always" and path.is_file():
-            settings["decider"] = hashlib.sha256(path.read_bytes()).hexdigest()
-            if options.get("retriever") == "reranked":
-                fit = self._fit_path.read_text() if self._fit_path.is_file() else ""
-                settings["reranker"] = {**asdict(self.config.retrieval), "fit": fit}
-        return settings
 
-    def _options(self, table: str, name: str) -> dict[str, Any]:
-        entries = getattr(self.config, table)
-        if name not in entries:
-            raise UnknownNameError("system" if table == "systems" else "checkpoint", name, entries)
-        return dict(entries[name])
-
-    def _check_system(self, name: str) -> None:
-        from bakeoff.systems import RAG, Prompt, ReAct
-        from bakeoff.systems.templates import TEMPLATES
-        from bakeoff.systems.tools import NAMES
-
-        options = self._options("systems", name)
-        where = f"{config.FILE} [systems.{name}]"
-        kind = options.get("type", "")
-        if kind not in SYSTEM_TYPES:
-            raise ConfigError(f"{where} type: {UnknownNameError('system type', kind, SYSTEM_TYPES)}")
-        options_of: dict[str, tuple[Callable[..., object] | None, dict[str, Any]]] = {
-            "classifier": (None, {}),
-            "prompt": (Prompt.__init__, {"shots": int}),
-            "rag": (RAG.__init__, {**SEARCH, "fallback": str, "schema": str}),
-            "react": (ReAct.__init__, {"retriever": str, "tools": list}),
-        }
-        function, also = options_of[kind]
-        config.check_options(where, options, function, also={"type": str, "tuned": str, **also})
-        if options.get("tuned", "") not in ("", *self.config.tune):
-            raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")
-        if kind == "rag" and (template := options.get("template", "answer")) not in TEMPLATES:
-            raise ConfigError(f"{where} template: {UnknownNameError('template', template, TEMPLATES)}")
-        for tool in options.get("tools", ()):
-            if tool not in NAMES:
-                raise ConfigError(f"{where} tools: {UnknownNameError('tool', str(tool), NAMES)}")
-
-    def _checkpoint_path(self, name: str) -> Path:
-        return self.folder / "checkpoints" / name
-
-    def _sources(self, named: Sequence[str]) -> list[Source]:
-        """Paths in them are relative to the project's folder."""
-        from bakeoff.corpus.addresses import parse
-
-        found = [parse(source, self.folder) for source in named or self.config.corpus.sources]
-        if not found:
-            raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
-        return found
-
-
-class _Rehearsal(Project):
+class _Rehearsal(Parts):
     """A project without a model in it: passages are found by words, and tokens counted by the tokenizer alone."""
 
-    def __init__(self, project: Project, base: Base) -> None:
+    def __init__(self, project: Parts, base: Base) -> None:
         from bakeoff.models.generators.scripted import Generator
 
         class Counter(Generator):
@@ -924,9 +602,3 @@ class _Rehearsal(Project):
         from bakeoff.retrieval import BM25
 
         return BM25(self.corpus)
-
-
-def _may_fit(pattern: str, start: str) -> bool:
-    """Whether `pattern` may fit any document id that begins with `start`."""
-    literal = re.split(r"[*?\[]", pattern)[0]
-    return literal.startswith(start) or start.startswith(literal)
