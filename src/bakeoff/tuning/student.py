@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers.utils import logging
 
 from bakeoff.errors import ConfigError
 from bakeoff.models import prefix
@@ -50,6 +51,8 @@ class Student:
         if self.weights.kind == "gguf":
             write_model(self.weights.path, self.model.state_dict(), out / "model.gguf")
             return
+        quiet: Any = logging
+        quiet.disable_progress_bar()
         self.model.save_pretrained(out)
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.weights.path / name).is_file():
