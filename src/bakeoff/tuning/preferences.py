@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from bakeoff.errors import DataError
-from bakeoff.tuning import training
+from bakeoff.models.llama import free_cores
+from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row, lesson, pieces, row
 from bakeoff.tuning.student import Student
-from bakeoff.types import Example
+from bakeoff.types import Checkpoint, Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +89,53 @@ def both(model: training.Model, part: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     """Log-probabilities [N] of the chosen and of the rejected replies, from one batch."""
     found = training.logprobs(model, [pair.chosen for pair in part] + [pair.rejected for pair in part])
     return found[: len(part)], found[len(part) :]
+
+
+def fit(
+    method: str,
+    base: str,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    out: Path,
+    *,
+    loss: Callable[[training.Model, Sequence[Pair]], Tensor],
+    seed: int,
+    start: str,
+    rank: int,
+    alpha: int,
+    targets: str,
+    learning_rate: float,
+    epochs: int,
+    patience: int,
+    batch_size: int,
+    max_length: int,
+    progress: training.Progress | None,
+) -> Checkpoint:
+    """Train a LoRA on pairs by `loss`, which finds in each the log-probabilities from before.
+
+    How often the chosen reply of a validation pair is the likelier one is recorded before and after.
+    """
+    student.positive(method, rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    pupil = student.load(base)
+    train_pairs, valid_pairs = pairs(pupil, train, max_length), pairs(pupil, valid, max_length)
+    torch.manual_seed(seed)
+    adapted = adapting.lora(pupil, method=method, start=start, rank=rank, alpha=alpha, targets=targets)
+    model, cores = adapting.whole(adapted), free_cores()
+    before = agreement(model, valid_pairs, cores)
+    result = training.train(
+        model,
+        referenced(model, train_pairs, cores),
+        referenced(model, valid_pairs, cores),
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        cores=cores,
+        out=out,
+        loss=loss,
+        progress=progress,
+    )
+    adapting.save(adapted, pupil, out)
+    after = agreement(model, valid_pairs, cores)
+    return pupil.write(method, result, out, preferred_before=before, preferred_after=after)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from bakeoff.models.llama import free_cores
-from bakeoff.tuning import adapting, preferences, student, training
+from bakeoff.tuning import preferences, student, training
 from bakeoff.tuning.preferences import Pair
 from bakeoff.types import Checkpoint, Example
 
@@ -45,37 +44,32 @@ def tune(
     more (Azar et al. 2023). The share of validation pairs whose chosen reply is likelier is recorded before and after.
     Raises `DataError` for an example without a rejected reply.
     """
-    student.positive("dpo", beta=beta, rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    pupil = student.load(base)
-    train_pairs = preferences.pairs(pupil, train, max_length)
-    valid_pairs = preferences.pairs(pupil, valid, max_length)
-    torch.manual_seed(seed)
-    adapted = adapting.lora(pupil, method="dpo", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
+    student.positive("dpo", beta=beta)
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
         replies = torch.stack(preferences.both(model, part), dim=1)
         lengths = torch.tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
         return losses(replies, torch.tensor([pair.reference for pair in part]), lengths, beta, loss).sum()
 
-    before = preferences.agreement(model, valid_pairs, cores)
-    result = training.train(
-        model,
-        preferences.referenced(model, train_pairs, cores),
-        preferences.referenced(model, valid_pairs, cores),
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        cores=cores,
-        out=out,
+    return preferences.fit(
+        "dpo",
+        base,
+        train,
+        valid,
+        out,
         loss=pair_loss,
+        seed=seed,
+        start=start,
+        rank=rank,
+        alpha=alpha,
+        targets=targets,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        max_length=max_length,
         progress=progress,
     )
-    adapting.save(adapted, pupil, out)
-    after = preferences.agreement(model, valid_pairs, cores)
-    return pupil.write("dpo", result, out, preferred_before=before, preferred_after=after)
 
 
 def losses(replies: Tensor, reference: Tensor, lengths: Tensor, beta: float, kind: str) -> Tensor:

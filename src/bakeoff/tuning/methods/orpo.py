@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from bakeoff.models.llama import free_cores
-from bakeoff.tuning import adapting, preferences, student, training
+from bakeoff.tuning import preferences, student, training
 from bakeoff.tuning.preferences import Pair
 from bakeoff.types import Checkpoint, Example
 
@@ -42,36 +41,31 @@ def tune(
     The share of validation pairs whose chosen reply is likelier is recorded before and after.
     Raises `DataError` for an example without a rejected reply.
     """
-    student.positive("orpo", beta=beta, rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    pupil = student.load(base)
-    train_pairs = preferences.pairs(pupil, train, max_length)
-    valid_pairs = preferences.pairs(pupil, valid, max_length)
-    torch.manual_seed(seed)
-    adapted = adapting.lora(pupil, method="orpo", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
+    student.positive("orpo", beta=beta)
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
         lengths = torch.tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
         return losses(torch.stack(preferences.both(model, part), dim=1) / lengths, beta).sum()
 
-    before = preferences.agreement(model, valid_pairs, cores)
-    result = training.train(
-        model,
-        train_pairs,
-        valid_pairs,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        cores=cores,
-        out=out,
+    return preferences.fit(
+        "orpo",
+        base,
+        train,
+        valid,
+        out,
         loss=pair_loss,
+        seed=seed,
+        start=start,
+        rank=rank,
+        alpha=alpha,
+        targets=targets,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        max_length=max_length,
         progress=progress,
     )
-    adapting.save(adapted, pupil, out)
-    after = preferences.agreement(model, valid_pairs, cores)
-    return pupil.write("orpo", result, out, preferred_before=before, preferred_after=after)
 
 
 def losses(means: Tensor, beta: float) -> Tensor:
