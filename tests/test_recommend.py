@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bakeoff.evaluation.comparison import Comparison
-from bakeoff.evaluation.costs import cost, prompt_tokens
+from bakeoff.evaluation.costs import BreakEven, cost, prompt_tokens
 from bakeoff.evaluation.recommend import recommend
 from bakeoff.types import Answer, Example, Trial, Usage
 
@@ -183,3 +183,9 @@ def test_training_is_paid_back_by_what_each_question_saves_or_never(
     assert (found.system, found.other) == ("lora", "rag")
     assert says in str(found) and says in str(comparison)
     assert not replace(comparison, machine={}).break_evens()
+
+
+def test_a_system_that_is_quicker_and_much_worse_pays_nothing_back() -> None:
+    found = BreakEven("lora", "rag", 60.0, Interval(1.0, 0.8, 1.2, 40), gap=-0.4)
+    assert "at -40.0 points of score that saves nothing" in str(found)
+    assert "pays it back after 60 questions" in str(replace(found, gap=-0.05))

@@ -33,6 +33,10 @@ class Cost:
         return self.computed * SAME < other.computed
 
 
+WORSE = 0.1
+"""Share of the score from which a quicker system is no cheaper way to the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class BreakEven:
     """After how many questions what a system saves on each has paid for its training; both in measured seconds."""
@@ -59,6 +63,8 @@ class BreakEven:
         if low is None:
             return f"{costs} and never pays it back against {self.other}: it is no quicker (measured)"
         points = f"{100 * self.gap:+.1f} points of score"
+        if self.gap < -WORSE:
+            return f"{costs} and is quicker than {self.other}, but at {points} that saves nothing (measured)"
         latest = "never" if high is None else f"{high:,.0f}"
         when = "may never pay it back" if estimate is None else f"pays it back after {estimate:,.0f} questions"
         return f"{costs} and {when} [{low:,.0f}, {latest}] against {self.other}, at {points} (measured)"
