@@ -9,6 +9,7 @@ import pytest
 from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.costs import BreakEven, cost, prompt_tokens
 from bakeoff.evaluation.recommend import recommend
+from bakeoff.evaluation.stats import Interval
 from bakeoff.types import Answer, Example, Trial, Usage
 
 COSTS = {"prompt": 100, "rag": 700, "lora-rag": 720, "big": 3000}
