@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -17,7 +17,7 @@ demo: .venv/ready  ## The whole road on a fictional company: index, tune, compar
 	@test -f $(DEMO)/bakeoff.toml || $(BIN)/bakeoff init $(DEMO) --demo
 	$(BIN)/bakeoff compare -C $(DEMO)
 
-test: lint unit  ## Lint, types, layers, tests, coverage
+test: lint unit  ## Lint, types, layers, tests
 
 lint: .venv/ready
 	$(BIN)/ruff check src tests benchmarks demo_build
@@ -26,7 +26,10 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 unit: .venv/ready
-	$(BIN)/pytest -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not slow"
+
+coverage: .venv/ready  ## The tests again, with the lines that none of them runs
+	$(BIN)/pytest -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 test-slow: .venv/ready  ## The checks that need minutes: kill tests at length, the whole demo
 	$(BIN)/pytest -m slow

@@ -352,7 +352,7 @@ WORDS = st.sampled_from(["oil", "wick", "lamp", "glass", "flame", "brass"])
 EDIT = st.tuples(st.sampled_from("abcd"), st.one_of(st.none(), st.lists(WORDS, min_size=1, max_size=60)))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.lists(EDIT, max_size=4), st.one_of(st.none(), st.integers(0, 3))), max_size=5))
 def test_after_any_edits_and_crashes_the_index_equals_the_files(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[tuple[list[tuple[str, list[str] | None]], int | None]]

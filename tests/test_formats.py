@@ -199,6 +199,7 @@ def test_parquet_is_read(tmp_path: Path) -> None:
         load_examples(tmp_path / "b.parquet")
 
 
+@pytest.mark.slow  # importing datasets takes longer than all other tests of formats
 @pytest.mark.filterwarnings("ignore")
 def test_a_data_set_on_disk_is_read_offline_with_its_parts_and_class_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

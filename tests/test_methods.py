@@ -458,7 +458,8 @@ def test_a_state_of_other_arguments_is_not_gone_on_from(
     assert len(steps) == 8
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [10])
 def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
     base: str, unbroken: Callable[[str], Path], tmp_path: Path, kills: int
 ) -> None:
