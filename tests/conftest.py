@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from browser import Browser, browser
+
 # llama.cpp collapses when tests and others share the cores.
 os.environ.setdefault("BAKEOFF_THREADS", "1")
 
@@ -45,6 +47,16 @@ def postgresql() -> Iterator[str]:
 
         with get_server(folder) as server:
             yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A headless browser, started once for all tests that open a page."""
+    with (
+        tempfile.TemporaryDirectory(prefix="chromium", ignore_cleanup_errors=True) as folder,
+        browser(Path(folder)) as one,
+    ):
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -232,7 +232,9 @@ def test_hostile_text_stays_text(comparison: Comparison, page: str, tmp_path: Pa
 
 def test_the_script_never_writes_markup(page: str) -> None:
     script = Outline(page).scripts[-1]
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|new Function|fetch|XMLHttp", script)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function|fetch|XMLHttp", script
+    )
 
 
 def test_the_markdown_opens_with_the_verdict_and_its_tables_parse(comparison: Comparison, tmp_path: Path) -> None:
@@ -289,7 +291,8 @@ def test_what_was_not_scored_is_a_dash_and_never_nan(comparison: Comparison, tmp
     unscored = replace(comparison, scores=nothing)
     undecided = Recommendation(None, "UNDECIDED", ("nothing could be scored",), (), None)
     for path in write(unscored, undecided, tmp_path).values():
-        assert not re.search(r"\b(NaN|nan|inf|Infinity|None)\b", path.read_text(encoding="utf-8"))
+        said = path.read_text(encoding="utf-8").rsplit("<script>", 1)[0]
+        assert not re.search(r"\b(NaN|nan|inf|Infinity|None)\b", said)
 
 
 def test_one_system_and_one_question_make_a_page(comparison: Comparison, tmp_path: Path) -> None:

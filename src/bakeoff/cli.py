@@ -353,12 +353,21 @@ def report(
     run: Run = "latest",
     fail_if: FailIf = None,
     checks: Annotated[int, typer.Option(help="Write a sheet with N random questions to check by hand.")] = 0,
+    checked: Annotated[
+        Path | None, typer.Option(help="Take over the hand checks that the page saved as a file.")
+    ] = None,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
     """Write the report of a run again, from its recorded answers and hand checks; no model is loaded."""
     this = _project(project)
     comparison = this.rescore(run)
+    if checked:
+        from bakeoff.evaluation.checks import take
+
+        count = take(checked, comparison, this.folder / "runs" / run)
+        print(f"took over {count:,} hand checks", file=sys.stderr)
+        comparison = this.rescore(run)
     if checks:
         from bakeoff.evaluation.checks import write_sheet
 

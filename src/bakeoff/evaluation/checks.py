@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.evaluation.metrics import _text
 from bakeoff.files import write_atomically
+from bakeoff.types import Trial
 
 if TYPE_CHECKING:
     from bakeoff.evaluation.comparison import Comparison
@@ -34,9 +35,7 @@ def write_sheet(comparison: Comparison, folder: Path, count: int) -> Path:
     if read(folder):
         raise ConfigError(f"{path} holds checks already; fill in the rest, or delete it to draw other questions")
     dice = random.Random(comparison.seed)
-    ids = comparison.scored(comparison.running, comparison.primary)
-    # In random order, so that a sheet of which only the beginning is filled in is a random sample too.
-    chosen = {id: place for place, id in enumerate(dice.sample(ids, min(count, len(ids))))}
+    chosen = {id: place for place, id in enumerate(drawn(comparison)[:count])}
     trials = [trial for trial in comparison.trials if trial.example_id in chosen]
     # So that nobody sees from its place whose answer it is.
     trials.sort(key=lambda trial: (chosen[trial.example_id], dice.random()))
@@ -52,11 +51,47 @@ def write_sheet(comparison: Comparison, folder: Path, count: int) -> Path:
     return path
 
 
-def read(folder: Path) -> dict[tuple[str, str], float]:
-    """(system, example id) -> 1 right, 0 wrong, of the rows that were filled in; raises `DataError`."""
+def drawn(comparison: Comparison) -> list[str]:
+    """The questions that can be checked, in random order: any beginning of it is a random sample."""
+    ids = comparison.scored(comparison.running, comparison.primary)
+    return random.Random(comparison.seed).sample(ids, len(ids))
+
+
+def read(folder: Path, trials: Sequence[Trial] = ()) -> dict[tuple[str, str], float]:
+    """(system, example id) -> 1 right, 0 wrong, of the rows that were filled in; raises `DataError`.
+
+    A row for an answer that `trials` no longer give is left out: it was another answer that was checked.
+    """
     path = folder / FILE
     if not path.is_file():
         return {}
+    now = {(trial.system, trial.example_id): _written(trial.answer.text) for trial in trials}
+    return {
+        key: right for key, (right, text) in _rows(path).items() if text is None or now.get(key, text) == _written(text)
+    }
+
+
+def take(path: Path, comparison: Comparison, folder: Path) -> int:
+    """Put the checks in `path`, as the page saves them, into the run's folder; says how many there are.
+
+    Raises `DataError` where it holds none, or checks of another run.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; the report's page saves one under Questions, Check by hand")
+    answers = {(trial.system, trial.example_id): _written(trial.answer.text) for trial in comparison.trials}
+    rows = _rows(path)
+    if not rows:
+        raise DataError(f"{path} holds no checks: the column 'right' is empty; mark some answers first")
+    for (system, id), (_, text) in rows.items():
+        if (system, id) not in answers or (text is not None and answers[system, id] != _written(text)):
+            raise DataError(f"{path}: {system!r} did not answer that to {id!r} in {folder}; name its run with --run")
+    if path.resolve() != (folder / FILE).resolve():
+        write_atomically(folder / FILE, path.read_bytes())
+    return len(rows)
+
+
+def _rows(path: Path) -> dict[tuple[str, str], tuple[float, str | None]]:
+    """(system, example id) -> right or not, and the answer's text where the sheet still has it."""
     found = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
@@ -67,8 +102,17 @@ def read(folder: Path) -> dict[tuple[str, str], float]:
             if said and said not in VERDICTS:
                 raise DataError(f"{path}:{rows.line_num}: right is {said!r}; write yes or no, or leave it empty")
             if said:
-                found[_plain(row["system"]), _plain(row["example"])] = VERDICTS[said]
+                text = row.get("answer")
+                found[_plain(row["system"]), _plain(row["example"])] = (
+                    VERDICTS[said],
+                    None if text is None else _plain(text),
+                )
     return found
+
+
+def _written(text: str) -> str:
+    """`text` as any editor may leave it: white space is one blank, half an emoji a question mark."""
+    return " ".join(text.encode(errors="replace").decode().split())
 
 
 def agreement(comparison: Comparison, checks: Mapping[tuple[str, str], float]) -> tuple[int, int]:

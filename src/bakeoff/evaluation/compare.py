@@ -192,7 +192,7 @@ def load(out: Path) -> Comparison:
         diagnoses=load_all(out, run["settings"]),
         second=_second(out, run),
         race=race,
-        checks=checks.read(out),
+        checks=checks.read(out, trials),
     )
 
 

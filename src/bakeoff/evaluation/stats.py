@@ -55,7 +55,7 @@ def mean_interval(values: ArrayLike, groups: Groups = None) -> Interval:
     """t interval of a mean, with the cluster-robust standard error and t(C-1) when groups repeat."""
     x = np.asarray(values, dtype=float)
     mean, error, clusters = _mean_and_error(x, groups)
-    half = float(t.ppf(1 - LEVEL / 2, clusters - 1)) * error if clusters > 1 else math.inf
+    half = t_critical(clusters - 1) * error if clusters > 1 else math.inf
     return Interval(mean, mean - half, mean + half, len(x))
 
 
@@ -74,7 +74,7 @@ def score_interval(values: ArrayLike, groups: Groups = None) -> Interval:
     if clusters < 2:
         return Interval(mean, 0.0, 1.0, len(x))
     independent = min(len(x), mean * (1 - mean) / error**2) if error else clusters
-    ends = wilson(mean * independent, independent, float(t.ppf(1 - LEVEL / 2, clusters - 1)))
+    ends = wilson(mean * independent, independent, t_critical(clusters - 1))
     return Interval(mean, ends.low, ends.high, len(x))
 
 
@@ -108,7 +108,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, groups: Groups = None) -> Inte
         if clusters > 1:
             independent = min(len(x), float(difference.var()) / error**2) if error else clusters
             scale = independent / len(x)
-            ends = _bonett_price(wins * scale, losses * scale, independent, float(t.ppf(1 - LEVEL / 2, clusters - 1)))
+            ends = _bonett_price(wins * scale, losses * scale, independent, t_critical(clusters - 1))
             return Interval(float(difference.mean()), ends.low, ends.high, len(x))
     if not difference.any():
         alike = _bonett_price(0, 0, len(_cluster_sums(difference, groups)))
@@ -159,7 +159,7 @@ def hand_checked(metric: ArrayLike, checked: Sequence[int], hand: ArrayLike, gro
     trust = float(np.cov(y, m[places])[0, 1]) / (spread * (1 + n / others)) if spread else 0.0
     corrected, error, clusters = _mean_and_error(y - trust * m[places], _of(groups, places))
     predicted, error_rest, _ = _mean_and_error(trust * m[rest], _of(groups, rest))
-    half = float(t.ppf(1 - LEVEL / 2, clusters - 1)) * math.hypot(error, error_rest) if clusters > 1 else math.inf
+    half = t_critical(clusters - 1) * math.hypot(error, error_rest) if clusters > 1 else math.inf
     return Interval(corrected + predicted, corrected + predicted - half, corrected + predicted + half, len(m))
 
 
@@ -270,6 +270,11 @@ def chance_above(interval: Interval, bound: float) -> float:
     """How likely the true value is above `bound`, by the normal curve that the interval spans."""
     middle, half = (interval.low + interval.high) / 2, (interval.high - interval.low) / 2
     return float(norm.cdf((middle - bound) / half * Z)) if half else float(middle > bound)
+
+
+def t_critical(degrees: int) -> float:
+    """Half the width of a 95% t interval, in standard errors."""
+    return float(t.ppf(1 - LEVEL / 2, degrees))
 
 
 # ---------------------------------------------------------------- inside

@@ -21,6 +21,9 @@ from bakeoff.evaluation.report.markdown import markdown
 from bakeoff.evaluation.report.page import Page, page
 from bakeoff.files import write_atomically
 
+SCRIPTS = ("page", "statistics", "explorer", "checks", "start")
+"""In the order in which they run; one script in the page."""
+
 
 def write(
     comparison: Comparison, recommendation: Recommendation, folder: Path, *, gates: Sequence[Result] = ()
@@ -50,7 +53,8 @@ def html(shown: Page) -> str:
     environment = Environment(loader=PackageLoader(__name__, ""), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"at": _share, "x": plots.x_of, "y": plots.y_of, "quote": _quote}
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
-    style, script = ((files(__name__) / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    style = (files(__name__) / "report.css").read_text(encoding="utf-8")
+    script = "\n".join((files(__name__) / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("report.html.j2").render(
         page=shown,
         width=plots.WIDTH,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation import checks, stats
+from bakeoff.evaluation.comparison import RIGHT, Comparison
 from bakeoff.evaluation.report import numbers
 from bakeoff.retrieval.citing import SUPPORTED
 from bakeoff.types import Chunk, Evidence, Example, Step, Trial
@@ -22,20 +24,43 @@ def explorer(comparison: Comparison, systems: Sequence[str], pair: tuple[str, st
         for hit in trial.answer.hits:
             passages.setdefault(hit.chunk.id, (len(passages), hit.chunk))
     trials = {(trial.example_id, trial.system): trial for trial in comparison.trials}
+    groups = list(comparison.groups(list(comparison.examples)))
+    numbered = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     questions = []
-    for example in comparison.examples.values():
+    for example, group in zip(comparison.examples.values(), groups, strict=True):
         asked = [trials.get((example.id, system)) for system in systems]
         answers = [_answer(comparison, trial, passages) if trial else None for trial in asked]
-        questions.append({**_question(example, asked, passages), "answers": answers})
+        questions.append({**_question(example, asked, passages), "group": numbered[group], "answers": answers})
     return {
         "systems": list(systems),
         "pair": pair,
         "kinds": sorted({example.kind for example in comparison.examples.values() if example.kind}),
         "questions": questions,
+        "checking": _checking(comparison, systems, len(numbered)),
         "chunks": [
             {"document_id": chunk.document_id, "place": _place(chunk), "text": chunk.text}
             for _, chunk in passages.values()
         ],
+    }
+
+
+def _checking(comparison: Comparison, systems: Sequence[str], clusters: int) -> dict[str, Any]:
+    """What the page needs to mark answers and to estimate from the marks as `Comparison.hand_checked` does."""
+    places = {id: place for place, id in enumerate(comparison.examples)}
+    told = "\n".join(f"{trial.system} {trial.example_id} {trial.answer.text}" for trial in comparison.trials)
+    return {
+        "run": hashlib.sha256(told.encode(errors="replace")).hexdigest()[:16],
+        "sample": [places[id] for id in checks.drawn(comparison)],
+        "marks": [
+            [systems.index(system), places[id], right]
+            for (system, id), right in comparison.checks.items()
+            if system in systems and id in places
+        ],
+        "running": list(comparison.running),
+        "metric": comparison.primary,
+        "right": RIGHT,
+        "least": checks.LEAST,
+        "critical": [stats.t_critical(degrees) for degrees in range(1, clusters)],
     }
 
 
@@ -61,6 +86,7 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[st
         "text": answer.text,
         "error": trial.error,
         "outcome": answer.outcome,
+        "score": scores.get(comparison.primary),
         "scores": [
             f"{metric} {numbers.percent(score)}"
             for metric in comparison.metrics

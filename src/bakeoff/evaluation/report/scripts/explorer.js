@@ -1,51 +1,20 @@
-"use strict";
-// The question explorer. Data reach the page as text nodes only, never as markup: answers are hostile text.
-const data = JSON.parse(document.getElementById("data").textContent);
+// The question explorer.
+
 const root = document.getElementById("explorer");
 const SIGNS = { right: "✓ right", wrong: "✗ wrong", error: "! failed", unscored: "– not scored" };
 const SHOWS = { all: "All", wrong: "All wrong", differ: "Systems differ" };
+if (data.checking.sample.length) SHOWS.check = "Check by hand";
 const CELLS = ["11", "10", "01", "00"]; // first and second system of the pair, 1 for right
 const PAGE = 20;
-let state, shown;
+const EXPLORER = ["q", "kind", "show", "a", "b", "cell", "at"];
+let shown = PAGE;
 
-function h(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== ""));
-  return element;
-}
-
-// ---- state: lives in the address, so that a filtered list can be sent to somebody
-
-function read() {
-  const hash = new URLSearchParams(location.hash.slice(1));
-  const known = (name, values, otherwise) => (values.includes(hash.get(name)) ? hash.get(name) : otherwise);
-  return {
-    q: hash.get("q") || "",
-    kind: known("kind", data.kinds, ""),
-    show: known("show", Object.keys(SHOWS), "all"),
-    a: known("a", data.systems, data.pair[0]),
-    b: known("b", data.systems, data.pair[1]),
-    cell: known("cell", CELLS, ""),
-  };
-}
-
-function set(change) {
-  Object.assign(state, change);
-  shown = PAGE;
-  const hash = new URLSearchParams();
-  if (state.q) hash.set("q", state.q);
-  if (state.kind) hash.set("kind", state.kind);
-  if (state.show !== "all") hash.set("show", state.show);
-  if (state.a !== data.pair[0] || state.b !== data.pair[1] || state.cell) {
-    for (const name of ["a", "b", "cell"]) if (state[name]) hash.set(name, state[name]);
-  }
-  history.replaceState(null, "", "#" + (hash.toString() || "questions"));
-  render();
-}
+remember("q", "", (text) => text);
+remember("kind", "", oneOf(data.kinds));
+remember("show", "all", oneOf(Object.keys(SHOWS)));
+remember("a", data.pair[0], oneOf(data.systems));
+remember("b", data.pair[1], oneOf(data.systems));
+remember("cell", "", oneOf(CELLS));
 
 // ---- filters
 
@@ -145,8 +114,6 @@ function choose(label, name, values, any) {
   return select;
 }
 
-const field = (title, ...children) => h("fieldset", {}, h("legend", {}, title), ...children);
-
 function controls(counts) {
   const kinds = field("Kind", choose("Kind of question", "kind", data.kinds, "every kind"));
   const shows = Object.entries(SHOWS).map(([show, label]) => press(label, state.show === show, { show }, label));
@@ -159,24 +126,27 @@ function controls(counts) {
   const square = h("div", { class: "square" }, h("span", {}), head(state.b, "✓"), head(state.b, "✗"),
     head(state.a, "✓"), button("11"), button("10"), head(state.a, "✗"), button("01"), button("00"));
   const pair = h("div", { class: "pair" }, choose("First system", "a", data.systems), "against", choose("Second system", "b", data.systems));
+  if (state.show === "check") return [field("Show", h("div", { class: "segments" }, ...shows))];
   return [data.kinds.length > 1 ? kinds : "", field("Show", h("div", { class: "segments" }, ...shows)),
     data.systems.length > 1 ? field("Two systems, right or wrong", pair, square) : ""];
 }
 
 function render() {
+  const checks = state.show === "check";
   const matching = data.questions.filter(matches);
   const counts = { "11": 0, "10": 0, "01": 0, "00": 0 };
   for (const question of matching) if (cellOf(question)) counts[cellOf(question)] += 1;
   const listed = state.cell ? matching.filter((question) => cellOf(question) === state.cell) : matching;
   const focus = document.activeElement && document.activeElement.getAttribute("aria-label");
   filters.replaceChildren(...controls(counts));
-  const same = [...filters.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focus);
-  if (same) same.focus();
   if (search.value !== state.q) search.value = state.q;
   const clear = h("button", { type: "button", onclick: () => set({ q: "", kind: "", show: "all", cell: "" }) }, "Clear filters");
   status.replaceChildren(`${listed.length} of ${data.questions.length} questions`, listed.length < data.questions.length ? clear : "");
-  list.replaceChildren(...listed.slice(0, shown).map(row));
-  more.hidden = listed.length <= shown;
+  status.hidden = search.closest("fieldset").hidden = checks;
+  list.replaceChildren(...(checks ? [checkPanel()] : listed.slice(0, shown).map(row)));
+  more.hidden = checks || listed.length <= shown;
+  const same = focus && [...root.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focus);
+  if (same) same.focus();
 }
 
 const search = h("input", { type: "search", "aria-label": "Search", placeholder: "words of a question or answer",
@@ -185,13 +155,9 @@ const filters = h("div", { class: "controls" });
 const status = h("div", { class: "count", role: "status" });
 const list = h("div", {});
 const more = h("button", { type: "button", class: "more", onclick: () => { shown += PAGE; render(); } }, "Show more questions");
-state = read();
-shown = PAGE;
-root.replaceChildren(h("div", { class: "controls" }, field("Search", search), filters), status, list, more);
-render();
-window.addEventListener("hashchange", () => {
-  state = read();
+
+redraws.push((change) => {
+  if (!Object.keys(change).some((name) => EXPLORER.includes(name))) return;
   shown = PAGE;
   render();
-  root.closest("section").scrollIntoView();
 });

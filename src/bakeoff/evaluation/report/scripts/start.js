@@ -1,0 +1,11 @@
+// All parts are there: draw what the address asks for.
+
+function arrive() {
+  const named = readAddress();
+  for (const redraw of redraws) redraw(state);
+  if (named.some((name) => EXPLORER.includes(name))) root.closest("section").scrollIntoView({ behavior: "instant" });
+}
+
+root.replaceChildren(h("div", { class: "controls" }, field("Search", search), filters), status, list, more);
+arrive();
+window.addEventListener("hashchange", arrive);
