@@ -58,6 +58,31 @@ statement has 60 seconds to give its next rows (on MySQL and MariaDB: all of the
 index nor shown.
 """
 
+COSTS = """\
+All are in dollars. A model that is asked over an endpoint costs its tokens: fresh, cached and written ones are measured,
+their prices come from genai-prices (in the extra `openai`), or from `models`, where you pay something else or it is not
+known. A model on your own machine costs the seconds that it is busy, which are measured, at `device_hour / utilisation`: an
+idle hour is paid too. Training and indexing keep the machine busy, and are priced without idle time.
+
+```toml
+[costs]
+device_hour = 0.50          # what an hour of the machine costs you
+utilisation = 0.3           # the share of the time in which it has work
+questions = 100000          # asked over the life of the system; what was built is spread over them
+wrong_answer = 0.05         # what a wrong answer costs you
+labour_hour = 40.0          # and what an hour of those who write examples does
+labelling_minutes = 2.0     # for one example
+
+[costs.models]
+"my-model" = {input = 0.15, cached = 0.075, output = 0.6}    # for a million tokens
+```
+
+Once `device_hour` is given or the price of an endpoint is known, dollars say which of two systems is cheaper; until then
+prompt-token equivalents do, in which the noise of the clock has no say. What building took is noted in `ledger.jsonl` as it
+happens: indexing, drafting, and all trainings of a checkpoint, those that were thrown away included. The evaluation itself
+is no part of what a system costs, and is shown apart.
+"""
+
 SEARCHED = {"retriever": "hybrid", "rewrite": "earlier", "expand": "none", "hops": 1}
 """Their other values are named when a wrong one is given."""
 
@@ -87,9 +112,9 @@ def configuration() -> str:
     """Every key of bakeoff.toml, from the signatures that define them."""
     pages = ["# bakeoff.toml\n\nWritten by `make docs` from the code. An unknown key or a wrong type is an error.\n"]
     pages.append("| key | default |\n|---|---|\n| `base` | `'smollm2-135m'` |\n| `seed` | `7` |\n")
-    for section in (config.Corpus, config.Retrieval, config.Examples, config.Compare):
+    for section in (config.Corpus, config.Retrieval, config.Examples, config.Compare, config.Costs):
         pages.append(f"## [{section.__name__.lower()}]\n\n{_fields(section)}\n")
-        pages += [SOURCES] if section is config.Corpus else []
+        pages += [SOURCES] if section is config.Corpus else [COSTS] if section is config.Costs else []
     for kind, system, extra in (
         ("prompt", Prompt, {"shots": 0, "tuned": ""}),
         ("rag", RAG, {**SEARCHED, "fallback": "", "tuned": ""}),

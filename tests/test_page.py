@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +18,9 @@ from bakeoff.errors import DataError
 from bakeoff.evaluation import stats
 from bakeoff.evaluation.checks import drawn, read, take
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.prices import Book, Tokens
+from bakeoff.evaluation.recommend import recommend
 from bakeoff.evaluation.report import write
 from browser import Browser
 from test_report import clear, made_up
@@ -98,6 +105,105 @@ def test_marks_in_the_sheet_stand_in_the_page_and_can_be_taken_back(
     chromium.open(page, "#show=check")
     assert chromium.js("marks.size") == left
     chromium.js("localStorage.clear()")
+
+
+MODELS = {"few-shot": Tokens(0.4, 0.1, 1.6, "bakeoff.toml")}
+SETTINGS: list[dict[str, Any]] = [
+    dict(zip(("hour", "utilisation", "scale", "questions", "wrong", "delta", "by"), values, strict=True))
+    for values in product(
+        *((0.05, 3.0), (0.1, 0.9), (0.02, 1.0, 30.0), (500.0, 1e7), (0.0, 0.001, 2.0), (0.0, 0.03, 0.1, 0.2)),
+        ("tokens", "dollars"),
+    )
+]
+
+
+def priced(seed: int, questions: int) -> Comparison:
+    """A comparison in which some systems were trained, some search, and one is asked over an endpoint."""
+    draw = random.Random(seed)
+    plain = made_up(questions, seed)
+    trials = tuple(
+        replace(trial, answer=replace(trial.answer, usage=replace(trial.answer.usage, seconds=trial.seconds * 0.8)))
+        for trial in plain.trials
+    )
+    tuned, reads = {"tuned": "x"}, {"corpus": "y"}
+    return replace(
+        plain,
+        trials=trials,
+        run={**plain.run, "settings": {"rag": reads, "lora": tuned, "lora + rag": tuned | reads}},
+        machine={
+            "build_seconds": {"lora": draw.uniform(1, 900), "lora + rag": draw.uniform(1, 900)},
+            "lessons": {"lora": 40, "lora + rag": 40},
+            "effort": {"indexing": 30.0, "documents": 120, "drafting": 0.0, "training": {}},
+        },
+    )
+
+
+def accounts_at(comparison: Comparison, book: Book, setting: dict[str, Any]) -> Accounts:
+    """The accounts of Python at the settings of the page's sliders."""
+    scale = setting["scale"]
+    models = {
+        name: Tokens(scale * model.input, scale * model.cached, scale * model.output, model.source)
+        for name, model in book.models.items()
+    }
+    kept = {name: setting[name] for name in ("hour", "utilisation", "questions", "wrong")}
+    return Accounts(comparison, replace(book, models=models, said=setting["by"] == "dollars", **kept))
+
+
+@pytest.mark.parametrize(("seed", "questions"), [(1, 30), (2, 60), (3, 200)])
+def test_sliders_give_the_choice_and_the_bills_of_python(
+    chromium: Browser, tmp_path: Path, seed: int, questions: int
+) -> None:
+    comparison, book = priced(seed, questions), Book(models=MODELS, example=0.5)
+    chromium.open(write(comparison, clear(), tmp_path, accounts=Accounts(comparison, book))["html"])
+    shown = chromium.js(
+        f"{json.dumps(SETTINGS)}.map((one) => ({{"
+        "choice: recommend(one), bills: book.rows.map((row) => billOf(row, one)),"
+        "back: paybacks(one), worth: book.rows.map((row) => worth(row.system, one)) }))"
+    )
+    assert len(shown) == len(SETTINGS) == 576
+    verdicts = set()
+    for one, found in zip(SETTINGS, shown, strict=True):
+        accounts = accounts_at(comparison, book, one)
+        wanted, choice = recommend(comparison, delta=one["delta"], accounts=accounts), found["choice"]
+        assert (choice["system"], choice["confidence"]) == (wanted.system, wanted.confidence), one
+        assert (choice["more"], choice["between"]) == (wanted.more_questions, list(wanted.between)), one
+        verdicts.add((wanted.system, wanted.confidence))
+        for bill, mine in zip(found["bills"], accounts.bills.values(), strict=True):
+            shares = (mine.at(one["questions"], 0), mine.at(one["questions"], one["wrong"]))
+            shown_bill = [*(bill[name] for name in ("question", "perRight", "built", "plain", "total")), *bill["ends"]]
+            assert close(shown_bill, (mine.question, mine.per_right, mine.build, *shares, *mine.band))
+        for back, payback in zip(found["back"], accounts.paybacks, strict=True):
+            assert (back["system"], back["other"]) == (payback.system, payback.other)
+            assert close([*back["questions"], back["build"]], [*payback.questions, payback.build])
+        for seen, worth in zip(found["worth"], map(accounts.worth, accounts.bills), strict=True):
+            assert (seen is None) is (worth is None)
+            if worth:
+                assert (seen["below"], seen["above"]) == (worth.below, worth.above)
+                assert close((seen["low"], seen["high"]), (worth.low, worth.high))
+    assert len(verdicts) > 1  # the settings matter
+
+
+def close(found: Sequence[float | None], wanted: Sequence[float | None]) -> bool:
+    """Equal to 9 digits; never stays never."""
+    pairs = zip(found, wanted, strict=True)
+    return all(a == b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9) for a, b in pairs)
+
+
+def test_the_address_keeps_what_was_set_and_brings_it_back(chromium: Browser, tmp_path: Path) -> None:
+    comparison = priced(2, 60)
+    page = write(comparison, clear(), tmp_path, accounts=Accounts(comparison, Book(models=MODELS)))["html"]
+    chromium.open(page, "#hour=2.5&wrong=0.4&delta=7&by=dollars&show=differ&a=lora&b=prompt&cell=10")
+    told = "document.querySelector('.outcome').innerText + document.getElementById('explorer').innerText"
+    first, now = chromium.js(told), "[settings().hour, settings().wrong, settings().delta, settings().by]"
+    assert chromium.js(now) == [2.5, 0.4, 0.07, "dollars"]
+    chromium.js("set({ questions: 5000 })")
+    chromium.open(page, chromium.js("location.hash"))
+    assert chromium.js("[settings().questions, state.cell]") == [5000, "10"]
+    chromium.js("set({ questions: 100000 })")
+    assert chromium.js(told) == first
+    chromium.open(page, "#hour=-3&wrong=lots&by=shells&at=900&cell=7")
+    assert chromium.js("[state.hour, state.wrong, state.by, state.at, state.cell]") == [0.1, 0, "tokens", 1, ""]
+    assert chromium.errors == []
 
 
 def test_a_sheet_of_another_run_is_refused(comparison: Comparison, tmp_path: Path) -> None:

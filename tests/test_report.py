@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import plots, write
 from bakeoff.evaluation.report.explorer import evidence_spans
@@ -261,6 +263,7 @@ def test_a_comparison_without_kinds_has_no_empty_sections(comparison: Comparison
 def test_the_json_holds_the_comparison_and_the_recommendation(comparison: Comparison, tmp_path: Path) -> None:
     held = json.loads(write(comparison, clear(), tmp_path)["json"].read_text())
     assert held.pop("recommendation") == json.loads(json.dumps(asdict(clear())))
+    assert held.pop("money") == json.loads(json.dumps(Accounts(comparison, Book()).to_json()))
     assert held == json.loads(json.dumps(comparison.to_json()))
 
 

@@ -74,6 +74,27 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """`[costs]`, in dollars; where a price is given or known, dollars decide which of two systems is cheaper."""
+
+    device_hour: float = 0.0
+    """An hour of the machine that runs your models; 0: unknown, and 0.10 is assumed for the page."""
+    utilisation: float = 0.3
+    """Share of the time in which that machine has work."""
+    models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Model of an endpoint -> `{input = 0.15, cached = 0.075, output = 0.6}` for a million tokens, where genai-prices
+    does not know it or you pay something else."""
+    questions: float = 100_000.0
+    """Asked over the life of the system."""
+    wrong_answer: float = 0.0
+    """What a wrong answer costs you."""
+    labour_hour: float = 0.0
+    """An hour of those who write examples."""
+    labelling_minutes: float = 0.0
+    """Their time for one example."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole `bakeoff.toml`."""
 
@@ -83,6 +104,7 @@ class Config:
     retrieval: Retrieval = Retrieval()
     examples: Examples = Examples()
     compare: Compare = Compare()
+    costs: Costs = Costs()
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name -> `type` and its options."""
     tune: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

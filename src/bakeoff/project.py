@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
+from bakeoff.evaluation import ledger
 from bakeoff.parts import Parts
 from bakeoff.types import (
     Answer,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.diagnosis import Diagnosis
     from bakeoff.evaluation.drafting import Drafted
     from bakeoff.evaluation.gates import Gate, Result
+    from bakeoff.evaluation.money import Accounts
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
     from bakeoff.retrieval.fitting import Fit
@@ -70,7 +73,13 @@ class Project(Parts):
     def ingest(self, *sources: str, dry_run: bool = False, progress: Progress | None = None) -> Changes:
         """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do."""
         wanted, options = self._sources(sources), self.config.corpus
-        return self.corpus.sync(*wanted, access=options.access, hosts=options.hosts, dry_run=dry_run, progress=progress)
+        start = time.perf_counter()
+        changes = self.corpus.sync(
+            *wanted, access=options.access, hosts=options.hosts, dry_run=dry_run, progress=progress
+        )
+        if (read := len(changes.added) + len(changes.updated)) and not dry_run:
+            ledger.note(self.folder, "index", time.perf_counter() - start, documents=read)
+        return changes
 
     def watch(self, *sources: str, stop: Event | None = None) -> Iterator[Changes]:
         """Ingest, then again whenever a file of the sources changes, until `stop` is set; yields what each did.
@@ -140,7 +149,8 @@ class Project(Parts):
         from bakeoff.models import generator as build
 
         self._require_index()
-        return draft(
+        start = time.perf_counter()
+        drafted = draft(
             self.corpus.store,
             self.corpus.store.ids(),
             build(generator, reuse=True) if generator else self._generator(""),
@@ -149,6 +159,8 @@ class Project(Parts):
             seed=self.config.seed,
             progress=progress,
         )
+        ledger.note(self.folder, "draft", time.perf_counter() - start)
+        return drafted
 
     def tune(
         self, name: str, *, study: bool = True, allow_personal: bool = False, progress: Progress | None = None
@@ -178,6 +190,7 @@ class Project(Parts):
                 progress=progress,
                 **task.options,
             )
+            ledger.note(self.folder, "tune", self._training_seconds(name), name=name)
         if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
             self._study(name, task, progress)
         return made
@@ -199,6 +212,7 @@ class Project(Parts):
 
         task = self._task(name, study, allow_personal, progress)
         self._tuned.clear()
+        began = time.perf_counter()
         found = search(
             task.method,
             self.config.base,
@@ -210,6 +224,7 @@ class Project(Parts):
             progress=progress,
             **task.options,
         )
+        ledger.note(self.folder, "tune", time.perf_counter() - began, name=name)
         if study and (found.path / "history.csv").is_file():
             self._study(name, task, progress)
         return found
@@ -387,7 +402,12 @@ class Project(Parts):
             race=self.config.compare.delta if race else None,
             progress=progress,
         )
-        note_builds(self.folder / "runs" / run, self._builds(names))
+        note_builds(
+            self.folder / "runs" / run,
+            build_seconds=self._builds(names),
+            lessons={name: len(self.split.train) for name in names if self._options("systems", name).get("tuned")},
+            effort={**ledger.read(self.folder).to_json(), "held": len(self.corpus.store.ids())},
+        )
         return load(self.folder / "runs" / run)
 
     def diagnose(self, run: str, name: str, *, fresh: bool = False, progress: Progress | None = None) -> Diagnosis:
@@ -481,14 +501,27 @@ class Project(Parts):
         folder = self.folder / "runs" / run
         if gates:
             gating.write(gates, folder)
-        return recommendation, write(comparison, recommendation, folder, gates=gates)
+        accounts = self.accounts(comparison)
+        return recommendation, write(comparison, recommendation, folder, gates=gates, accounts=accounts)
 
     def recommend(self, comparison: Comparison) -> Recommendation:
         """Which system to ship, inside the limits of `[compare]`."""
         from bakeoff.evaluation.recommend import recommend
 
         limits = self.config.compare
-        return recommend(comparison, delta=limits.delta, max_p95_seconds=limits.max_p95_seconds or None)
+        return recommend(
+            comparison,
+            delta=limits.delta,
+            max_p95_seconds=limits.max_p95_seconds or None,
+            accounts=self.accounts(comparison),
+        )
+
+    def accounts(self, comparison: Comparison) -> Accounts:
+        """What the systems cost, at the prices of `[costs]` and of the price book."""
+        from bakeoff.evaluation.money import Accounts
+        from bakeoff.evaluation.prices import book
+
+        return Accounts(comparison, book(comparison, self.config.costs))
 
     def search(
         self, query: str, k: int = 5, retriever: str = "hybrid", *, groups: Sequence[str] | None = None
@@ -555,13 +588,21 @@ class Project(Parts):
         return [name for name in self.config.tune if name in used]
 
     def _builds(self, names: Sequence[str]) -> dict[str, float]:
-        """System -> seconds of the training of its checkpoint, of those that have one."""
-        checkpoints = {name: self._options("systems", name).get("tuned", "") for name in names}
-        return {
-            name: json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["seconds"]
-            for name, tuned in checkpoints.items()
-            if tuned
-        }
+        """System -> seconds of all trainings of its checkpoint and those it starts from, of those that have one."""
+        effort = ledger.read(self.folder).training
+        found = {}
+        for name in names:
+            tuned, seconds = self._options("systems", name).get("tuned", ""), 0.0
+            while tuned:
+                # A checkpoint that came from elsewhere was not trained here: its own word counts.
+                seconds += max(effort.get(tuned, 0.0), self._training_seconds(tuned))
+                tuned = self._options("tune", tuned).get("start", "")
+            if seconds:
+                found[name] = round(seconds, 1)
+        return found
+
+    def _training_seconds(self, name: str) -> float:
+        return float(json.loads((self._checkpoint_path(name) / "checkpoint.json").read_text())["seconds"])
 
     def _documents(self) -> tuple[list[Example], list[Example]]:
         """Examples that are running text and all documents of the index; of these every twentieth validates."""

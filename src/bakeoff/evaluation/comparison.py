@@ -170,6 +170,11 @@ class Comparison:
 
     def difference(self, a: str, b: str) -> Difference | None:
         """Paired difference of `a` to `b` in the first metric, its p-value not yet adjusted; None without scores."""
+        if (a, b) not in self._known:
+            self._known[a, b] = self._difference(a, b)
+        return self._known[a, b]
+
+    def _difference(self, a: str, b: str) -> Difference | None:
         ids = self.scored((a, b), self.primary)
         if not ids:
             return None
@@ -337,6 +342,11 @@ class Comparison:
 
     def _score(self, system: str, id: str, metric: str) -> float | None:
         return self.scores.get((system, id), {}).get(metric)
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], Difference | None]:
+        """What was compared so far: ten thousand flips take a while, and the report asks for pairs again and again."""
+        return {}
 
     @cached_property
     def _trials(self) -> dict[str, list[Trial]]:

@@ -28,10 +28,6 @@ class Cost:
     cached: float
     output: float
 
-    def cheaper_than(self, other: Cost) -> bool:
-        """Whether it is cheaper by more than a tenth."""
-        return self.computed * SAME < other.computed
-
 
 WORSE = 0.1
 """Share of the score from which a quicker system is no cheaper way to the same."""
@@ -45,7 +41,7 @@ class BreakEven:
     other: str
     """The best system that nothing was trained for."""
     build: float
-    """Seconds of training; its trials that were thrown away, and the questions that it learnt from, are not counted."""
+    """Seconds of training, with trials that were thrown away; the questions that it learnt from are not counted."""
     saving: Interval
     """Seconds that the model is busy less, a question."""
     gap: float
@@ -71,6 +67,11 @@ class BreakEven:
 
     def _after(self, saving: float) -> float | None:
         return self.build / saving if saving > 0 else None
+
+
+def cheaper(a: float, b: float) -> bool:
+    """Whether `a` is less than `b` by more than a tenth."""
+    return a * SAME < b
 
 
 def prompt_tokens(usage: Usage) -> float:

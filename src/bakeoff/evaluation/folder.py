@@ -131,10 +131,10 @@ def note_machine(out: Path, system: str) -> None:
     write_json(path, machine)
 
 
-def note_builds(out: Path, seconds: Mapping[str, float]) -> None:
-    """Record what it took to train what each system uses."""
+def note_builds(out: Path, **facts: Any) -> None:
+    """Record what it took to build what the systems use: `build_seconds`, `lessons` and `effort`."""
     path = out / "machine.json"
-    write_json(path, {**json.loads(path.read_text()), "build_seconds": dict(seconds)})
+    write_json(path, {**json.loads(path.read_text()), **facts})
 
 
 def _peak_mb() -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bakeoff.evaluation import stats
 from bakeoff.evaluation.comparison import Comparison, Row
+from bakeoff.evaluation.costs import cheaper
+from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.stats import Interval
 from bakeoff.evaluation.text import seconds
 
@@ -15,6 +17,8 @@ Confidence = Literal["CLEAR", "LEAN", "UNDECIDED"]
 
 DOUBT = 0.25
 """A rival that should be chosen with a higher chance than this makes the choice undecided."""
+DOUBT_ERRORS = stats.errors_of(DOUBT)
+"""The same in standard errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Recommendation:
     """How many more would settle it, with two digits; 0 when it is settled, None when no number is likely to."""
     between: tuple[str, ...] = ()
     """The choice and its strongest rival, unless it is CLEAR."""
+    delta: float = 0.03
+    max_p95_seconds: float | None = None
 
     def __str__(self) -> str:
         reasons = "; ".join(self.reasons)
@@ -55,13 +61,37 @@ class _Rival:
 
     system: str
     settled: bool
-    chance: float
-    """That the true difference would have made it the choice."""
+    errors: float
+    """By how many standard errors the difference lies on the side that would make it the choice: above 0, likely."""
     more_questions: int | None
 
 
-def recommend(comparison: Comparison, *, delta: float = 0.03, max_p95_seconds: float | None = None) -> Recommendation:
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """What a question costs each system: prompt-token equivalents, or dollars where a price is known."""
+
+    of: Mapping[str, float]
+    accounts: Accounts | None
+
+    def cheaper(self, a: str, b: str) -> bool:
+        return cheaper(self.of[a], self.of[b])
+
+    def words(self, system: str) -> str:
+        if self.accounts is None:
+            return f"{self.of[system]:,.0f} prompt-token equivalents a question (computed)"
+        return f"{self.accounts.words(system)} (computed)"
+
+
+def recommend(
+    comparison: Comparison,
+    *,
+    delta: float = 0.03,
+    max_p95_seconds: float | None = None,
+    accounts: Accounts | None = None,
+) -> Recommendation:
     """The cheapest system inside the limit that is non-inferior to the top by the first metric.
+
+    Cost is counted in prompt-token equivalents, or in dollars where `accounts` hold a price that is known or was given.
 
     Non-inferior: the lower end of its paired 95% interval against the top lies above -`delta`. Costs within a tenth
     count as equal, and then the better score decides. The confidence is about every other system inside the limit:
@@ -79,35 +109,43 @@ def recommend(comparison: Comparison, *, delta: float = 0.03, max_p95_seconds: f
     inside = [row for row in running if max_p95_seconds is None or row.p95.estimate <= max_p95_seconds]
     if not inside:
         reason = f"no system answers within {max_p95_seconds} s at p95" if rows else "no answer could be scored"
-        return Recommendation(None, "UNDECIDED", (reason,), (), None)
-    pick = _pick(comparison, inside, delta)
-    rivals = _rivals(comparison, pick, inside, delta)
+        return Recommendation(None, "UNDECIDED", (reason,), (), None, (), delta, max_p95_seconds)
+    costs = _costs(rows, accounts)
+    pick = _pick(comparison, inside, costs, delta)
+    rivals = _rivals(comparison, pick, inside, costs, delta)
     unsettled = [rival for rival in rivals if not rival.settled]
     reasons = (
         _quality(comparison, pick, inside[0], delta) + _raced(comparison),
-        _cost(pick, inside, rivals),
+        _cost(pick, inside, costs, rivals),
         _speed(pick, rows, max_p95_seconds),
     )
-    flips = tuple(_flips(comparison, pick, inside, rows))
+    flips = tuple(_flips(comparison, pick, inside, rows, costs))
     if not unsettled:
-        return Recommendation(pick.system, "CLEAR", reasons, flips, 0)
-    rival = max(unsettled, key=lambda rival: rival.chance)
-    between = (pick.system, rival.system)
-    if rival.chance <= DOUBT:
-        return Recommendation(pick.system, "LEAN", reasons, flips, rival.more_questions, between)
-    return Recommendation(None, "UNDECIDED", _standings(comparison, inside, between), (), rival.more_questions, between)
+        return Recommendation(pick.system, "CLEAR", reasons, flips, 0, (), delta, max_p95_seconds)
+    rival = max(unsettled, key=lambda rival: rival.errors)
+    between, more = (pick.system, rival.system), rival.more_questions
+    if rival.errors <= DOUBT_ERRORS:
+        return Recommendation(pick.system, "LEAN", reasons, flips, more, between, delta, max_p95_seconds)
+    standings = _standings(comparison, inside, costs, between)
+    return Recommendation(None, "UNDECIDED", standings, (), more, between, delta, max_p95_seconds)
 
 
-def _pick(comparison: Comparison, inside: Sequence[Row], delta: float) -> Row:
+def _costs(rows: Sequence[Row], accounts: Accounts | None) -> _Costs:
+    if accounts is not None and accounts.book.said:
+        return _Costs(accounts.dollars, accounts)
+    return _Costs({row.system: row.cost.computed for row in rows}, None)
+
+
+def _pick(comparison: Comparison, inside: Sequence[Row], costs: _Costs, delta: float) -> Row:
     """The cheapest of those proven non-inferior to the top; `inside` is sorted, best first."""
     top = inside[0]
     proven = [row for row in inside if row is top or _gap(comparison, row, top).low > -delta]
-    cheapest = min(proven, key=lambda row: row.cost.computed)
-    return next(row for row in proven if not cheapest.cost.cheaper_than(row.cost))
+    cheapest = min(proven, key=lambda row: costs.of[row.system])
+    return next(row for row in proven if not costs.cheaper(cheapest.system, row.system))
 
 
-def _rivals(comparison: Comparison, pick: Row, inside: Sequence[Row], delta: float) -> list[_Rival]:
-    cheaper = [row for row in inside if row.cost.cheaper_than(pick.cost)]
+def _rivals(comparison: Comparison, pick: Row, inside: Sequence[Row], costs: _Costs, delta: float) -> list[_Rival]:
+    cheaper = [row for row in inside if costs.cheaper(row.system, pick.system)]
     differences = [comparison.difference(row.system, pick.system) for row in cheaper]
     adjusted = stats.holm([difference.p if difference else 1.0 for difference in differences])
     rivals = []
@@ -115,12 +153,12 @@ def _rivals(comparison: Comparison, pick: Row, inside: Sequence[Row], delta: flo
         gap = _gap(comparison, row, pick)
         ways = [stats.questions_needed(gap, -delta), stats.questions_needed(gap) if gap.estimate < 0 else None]
         settled = p < stats.LEVEL and gap.estimate < 0
-        rivals.append(_Rival(row.system, settled, stats.chance_above(gap, -delta), _fewest(ways)))
+        rivals.append(_Rival(row.system, settled, stats.errors_above(gap, -delta), _fewest(ways)))
     for row in inside:
         if row is not pick and row not in cheaper:
             gap = _gap(comparison, pick, row)
-            chance = 1 - stats.chance_above(gap, -delta)
-            rivals.append(_Rival(row.system, gap.low > -delta, chance, _fewest([stats.questions_needed(gap, -delta)])))
+            errors = -stats.errors_above(gap, -delta)
+            rivals.append(_Rival(row.system, gap.low > -delta, errors, _fewest([stats.questions_needed(gap, -delta)])))
     return rivals
 
 
@@ -139,13 +177,14 @@ def _fewest(ways: Sequence[int | None]) -> int | None:
 # ---------------------------------------------------------------- words
 
 
-def _standings(comparison: Comparison, inside: Sequence[Row], between: tuple[str, str]) -> tuple[str, ...]:
+def _standings(
+    comparison: Comparison, inside: Sequence[Row], costs: _Costs, between: tuple[str, str]
+) -> tuple[str, ...]:
     a, b = (row for name in between for row in inside if row.system == name)
     words = []
     for row in (a, b):
         score = comparison.interval(row.system, comparison.primary) or Interval(0.0, 0.0, 1.0, 0)
-        cost = f"{row.cost.computed:,.0f} prompt-token equivalents a question (computed)"
-        words.append(f"{row.system} has {comparison.primary} {_points(score)} and costs {cost}")
+        words.append(f"{row.system} has {comparison.primary} {_points(score)} and costs {costs.words(row.system)}")
     return (*words, f"{a.system} less {b.system} is {_ends(_gap(comparison, a, b))}")
 
 
@@ -163,9 +202,9 @@ def _raced(comparison: Comparison) -> str:
     return f" (out of the race early: {', '.join(sorted(out))})" if out else ""
 
 
-def _cost(pick: Row, inside: Sequence[Row], rivals: Sequence[_Rival]) -> str:
-    words = f"it costs {pick.cost.computed:,.0f} prompt-token equivalents a question (computed)"
-    cheaper = {row.system for row in inside if row.cost.cheaper_than(pick.cost)}
+def _cost(pick: Row, inside: Sequence[Row], costs: _Costs, rivals: Sequence[_Rival]) -> str:
+    words = f"it costs {costs.words(pick.system)}"
+    cheaper = {row.system for row in inside if costs.cheaper(row.system, pick.system)}
     if not cheaper:
         return f"{words}, and none is cheaper" if len(inside) > 1 else words
     worse = sorted(rival.system for rival in rivals if rival.settled and rival.system in cheaper)
@@ -183,9 +222,10 @@ def _speed(pick: Row, rows: Sequence[Row], limit: float | None) -> str:
     return f"{words}, inside the limit of {limit:g} s" + (f", unlike {' and '.join(slow)}" if slow else "")
 
 
-def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Sequence[Row]) -> list[str]:
+def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Sequence[Row], costs: _Costs) -> list[str]:
     top, flips = inside[0], []
-    losses = {row.system: -100 * _gap(comparison, row, top).low for row in inside if row.cost.cheaper_than(pick.cost)}
+    cheaper = [row for row in inside if costs.cheaper(row.system, pick.system)]
+    losses = {row.system: -100 * _gap(comparison, row, top).low for row in cheaper}
     if losses:
         system = min(losses, key=lambda system: losses[system])
         flips.append(f"a loss of up to {losses[system]:.1f} points is acceptable: then {system}")
@@ -196,7 +236,7 @@ def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Seque
         for row in rows
         if row not in inside and row.system in comparison.running
     ]
-    return flips
+    return flips + (costs.accounts.flips(pick.system) if costs.accounts else [])
 
 
 def _points(score: Interval) -> str:

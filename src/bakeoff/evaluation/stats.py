@@ -266,10 +266,20 @@ def questions_needed(interval: Interval, bound: float = 0.0) -> int | None:
     return None if wanted > 100_000 else max(1, math.ceil(wanted - interval.n))
 
 
+def errors_above(interval: Interval, bound: float) -> float:
+    """By how many standard errors the middle of the interval is above `bound`."""
+    middle, half = (interval.low + interval.high) / 2, (interval.high - interval.low) / 2
+    return (middle - bound) / half * Z if half else math.inf if middle > bound else -math.inf
+
+
+def errors_of(chance: float) -> float:
+    """The number of standard errors that a chance is, on the normal curve."""
+    return float(norm.ppf(chance))
+
+
 def chance_above(interval: Interval, bound: float) -> float:
     """How likely the true value is above `bound`, by the normal curve that the interval spans."""
-    middle, half = (interval.low + interval.high) / 2, (interval.high - interval.low) / 2
-    return float(norm.cdf((middle - bound) / half * Z)) if half else float(middle > bound)
+    return float(norm.cdf(errors_above(interval, bound)))
 
 
 def t_critical(degrees: int) -> float:

@@ -15,25 +15,38 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.gates import Result
+from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import plots
 from bakeoff.evaluation.report.markdown import markdown
 from bakeoff.evaluation.report.page import Page, page
 from bakeoff.files import write_atomically
 
-SCRIPTS = ("page", "statistics", "explorer", "checks", "start")
+SCRIPTS = ("page", "statistics", "choice", "whatif", "explorer", "checks", "start")
 """In the order in which they run; one script in the page."""
 
 
 def write(
-    comparison: Comparison, recommendation: Recommendation, folder: Path, *, gates: Sequence[Result] = ()
+    comparison: Comparison,
+    recommendation: Recommendation,
+    folder: Path,
+    *,
+    gates: Sequence[Result] = (),
+    accounts: Accounts | None = None,
 ) -> dict[str, Path]:
     """Write `report.html`, `report.md` and `report.json` into `folder`; equal inputs give equal bytes.
 
-    `gates` that were held against it stand first in the Markdown, and in the JSON.
+    `gates` that were held against it stand first in the Markdown, and in the JSON; `accounts` by default have the
+    prices that are assumed.
     """
-    shown = page(comparison, recommendation)
-    everything = {**comparison.to_json(), "recommendation": asdict(recommendation)}
+    accounts = accounts or Accounts(comparison, Book())
+    shown = page(comparison, recommendation, accounts)
+    everything = {
+        **comparison.to_json(),
+        "recommendation": asdict(recommendation),
+        "money": accounts.to_json(),
+    }
     if gates:
         everything["gates"] = [asdict(result) for result in gates]
     texts = {

@@ -93,7 +93,7 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[st
             if (score := scores.get(metric)) is not None
         ],
         "seconds": numbers.seconds(trial.seconds),
-        "tokens": f"{answer.usage.fresh + answer.usage.cached:,} + {answer.usage.output:,} tokens",
+        "usage": [answer.usage.fresh, answer.usage.cached, answer.usage.output, float(f"{answer.usage.seconds:.12g}")],
         "citations": [
             {
                 "number": citation.number,

@@ -10,11 +10,13 @@ from typing import Any
 from bakeoff.evaluation.comparison import RIGHT, Comparison, Row
 from bakeoff.evaluation.costs import CACHED, OUTPUT
 from bakeoff.evaluation.diagnosis import CAUSES, Diagnosis
+from bakeoff.evaluation.money import Accounts, dollars
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.report.explorer import explorer
 from bakeoff.evaluation.report.plots import Axis, Scatter, quality_axis, scatter
 from bakeoff.evaluation.report.scorecard import Cell, Column, cells, columns, difference, interval
+from bakeoff.evaluation.report.whatif import what_if
 from bakeoff.evaluation.stats import Interval
 from bakeoff.evaluation.text import hand_checks
 from bakeoff.types import Trial
@@ -104,10 +106,13 @@ class Page:
     whys: list[Why]
     failures: tuple[str, ...]
     provenance: list[tuple[str, str]]
-    explorer: dict[str, Any]
+    prices: list[str]
+    """What each price is and where it comes from, and what the evaluation itself took."""
+    data: dict[str, Any]
+    """What the scripts show and compute from."""
 
 
-def page(comparison: Comparison, recommendation: Recommendation) -> Page:
+def page(comparison: Comparison, recommendation: Recommendation, accounts: Accounts) -> Page:
     """Everything that is shown, in the order in which it is shown."""
     rows = comparison.table()
     primary, baseline = comparison.primary, comparison.baseline or comparison.systems[0]
@@ -141,7 +146,11 @@ def page(comparison: Comparison, recommendation: Recommendation) -> Page:
         whys=[_why(comparison.diagnoses[row.system]) for row in rows if row.system in comparison.diagnoses],
         failures=comparison.failures,
         provenance=_provenance(comparison),
-        explorer=explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline)),
+        prices=_prices(accounts),
+        data={
+            **explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline)),
+            "what_if": what_if(comparison, recommendation, accounts),
+        },
     )
 
 
@@ -276,6 +285,36 @@ def _pair(rows: list[Row], recommendation: Recommendation, baseline: str) -> tup
     first = recommendation.system or systems[0]
     others = [name for name in (baseline, *systems) if name != first]
     return first, others[0] if others else first
+
+
+def _prices(accounts: Accounts) -> list[str]:
+    book, notes = accounts.book, []
+    if len(book.models) < len(accounts.bills):
+        whose = "given" if book.hour_said else "assumed"
+        notes.append(
+            f"An hour of the machine: {dollars(book.hour)} ({whose}), with work in {100 * book.utilisation:g}% of the "
+            "time (assumed; the interval is from always to a tenth). Seconds are measured."
+        )
+    notes += [
+        f"{system}: {dollars(one.input)} for a million tokens, {dollars(one.cached)} cached, {dollars(one.output)} "
+        f"written ({one.source}). Tokens are measured."
+        for system, one in book.models.items()
+    ]
+    notes += [
+        f"{system}: {why}. Its seconds are priced as those of your machine." for system, why in book.unknown.items()
+    ]
+    refreshed = [
+        f"{system} {dollars(bill.refresh)} ({bill.refresh_by})"
+        if bill.refresh is not None
+        else f"{system} not measured"
+        for system, bill in accounts.bills.items()
+        if bill.refresh_by != "nothing"
+    ]
+    if refreshed:
+        notes.append(f"To follow a change of one document (computed): {', '.join(refreshed)}.")
+    took = dollars(accounts.evaluation())
+    notes.append(f"The answers of this evaluation took {took} (computed); that is no part of what a system costs.")
+    return notes
 
 
 def _provenance(comparison: Comparison) -> list[tuple[str, str]]:

@@ -69,6 +69,8 @@ function steps(trace) {
   return box;
 }
 
+const tokensOf = ([fresh, cached, output]) => `${(fresh + cached).toLocaleString("en")} + ${output.toLocaleString("en")} tokens`;
+
 function card(name, answer, question) {
   if (!answer) return h("div", { class: "answer" }, h("header", {}, h("b", {}, name)), "not asked");
   const facts = (...parts) => parts.every((part) => typeof part === "string")
@@ -84,7 +86,7 @@ function card(name, answer, question) {
     facts(answer.outcome === "answered" ? "" : answer.outcome, ...answer.scores),
     ...answer.unsupported.map((said) => facts("not found in the passages: ", h("q", {}, said))),
     ...answer.notes.map((note) => facts(note)),
-    facts(answer.seconds, answer.tokens, answer.confidence),
+    facts(answer.seconds, tokensOf(answer.usage), answer.confidence),
     answer.citations.length ? h("ul", { class: "cites" }, ...answer.citations.map(citation)) : "",
     answer.passages.length ? passages : "",
     answer.trace.length ? steps(answer.trace) : "");

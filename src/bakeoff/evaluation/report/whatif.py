@@ -1,0 +1,64 @@
+"""What the page needs to recompute the choice and the bills for other prices, as one JSON value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from bakeoff.evaluation import recommend, stats
+from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.costs import SAME
+from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.prices import BUSY
+from bakeoff.evaluation.recommend import Recommendation
+
+
+def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Accounts) -> dict[str, Any]:
+    """Rows of the table, paired differences between those that ran to the end, the price book and the constants."""
+    book, limit = accounts.book, recommendation.max_p95_seconds
+    trained = comparison.machine.get("build_seconds", {})
+    rows = []
+    for row in comparison.table():
+        bill, cost = accounts.bills[row.system], row.cost
+        rows.append(
+            {
+                "system": row.system,
+                "running": row.system in comparison.running,
+                "inside": bool(row.metrics[comparison.primary])
+                and row.system in comparison.running
+                and (limit is None or row.p95.estimate <= limit),
+                "wrong": bill.wrong,
+                "computed": cost.computed,
+                "means": [cost.fresh, cost.cached, cost.output, cost.measured],
+                "training": trained.get(row.system, 0.0),
+                "indexing": accounts.indexing_seconds if bill.indexing else 0.0,
+                "labelling": bill.labelling,
+                "trained": row.system in trained,
+            }
+        )
+    return {
+        "rows": rows,
+        "gaps": {f"{a}\n{b}": _gap(comparison, a, b) for a, b in combinations(comparison.running, 2)},
+        "delta": recommendation.delta,
+        "hour": book.hour,
+        "utilisation": book.utilisation,
+        "busy": BUSY,
+        "models": {system: asdict(tokens) for system, tokens in book.models.items()},
+        "said": book.said,
+        "questions": book.questions,
+        "wrong": book.wrong,
+        "z": stats.Z,
+        "power": stats.Z_POWER,
+        "level": stats.LEVEL,
+        "doubt": recommend.DOUBT_ERRORS,
+        "same": SAME,
+    }
+
+
+def _gap(comparison: Comparison, a: str, b: str) -> list[float] | None:
+    found = comparison.difference(a, b)
+    if found is None:
+        return None
+    interval = found.interval
+    return [interval.estimate, interval.low, interval.high, interval.n, found.p]
