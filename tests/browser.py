@@ -83,8 +83,8 @@ class Browser:
                 result: dict[str, Any] = reply["result"]
                 return result
 
-    def open(self, address: str | Path, hash: str = "") -> None:
-        """Load a page and wait until its scripts have run; what was noted of an earlier one is forgotten."""
+    def open(self, address: str | Path, hash: str = "", *, wait_for: str = "bakeoff") -> None:
+        """Load a page and wait until its script has set a global; what was noted of an earlier page is forgotten."""
         self.requests.clear()
         self.errors.clear()
         self._loaded = False
@@ -94,6 +94,9 @@ class Browser:
         self._loaded = False
         self.send("Page.navigate", url=url + hash)
         self._wait_loaded()
+        if wait_for:
+            ready = f"const look = () => globalThis.{wait_for} ? done() : setTimeout(look, 5); look();"
+            self.js(f"new Promise((done) => {{ {ready} }})")
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
@@ -110,12 +113,11 @@ class Browser:
         self.send("Input.dispatchKeyEvent", type="keyDown", modifiers=modifiers, text=text, **shared)
         self.send("Input.dispatchKeyEvent", type="keyUp", modifiers=modifiers, **shared)
 
-    def look(self, *, width: int = 1280, height: int = 900, **media: str) -> None:
-        """Set the window; `media` as in `prefers_color_scheme="dark"`, or `media="print"`."""
+    def look(self, *, width: int = 1280, height: int = 900, scheme: str = "light", media: str = "") -> None:
+        """Set the window; `scheme` is light or dark, `media` may be print."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        wanted: Mapping[str, str] = {key.replace("_", "-"): value for key, value in media.items() if key != "media"}
-        features = [{"name": name, "value": value} for name, value in wanted.items()]
-        self.send("Emulation.setEmulatedMedia", media=media.get("media", ""), features=features)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.send("Emulation.setEmulatedMedia", media=media, features=features)
 
     def picture(self, path: Path, *, whole: bool = False) -> Path:
         """A screenshot of the window, or of the whole page."""

@@ -6,6 +6,8 @@ import csv
 import json
 import math
 import random
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -22,8 +24,53 @@ from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.prices import Book, Tokens
 from bakeoff.evaluation.recommend import recommend
 from bakeoff.evaluation.report import write
+from big_run import big_run
 from browser import Browser
 from test_report import clear, made_up
+
+CONTROLS = """[...document.querySelectorAll("a[href], button:not(:disabled), input, select, summary, [tabindex]")]
+    .filter((one) => one.checkVisibility())"""
+CONTRAST = """(() => {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (color, below) => {
+    context.fillStyle = below;
+    context.fillRect(0, 0, 1, 1);
+    context.fillStyle = color;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const linear = (one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+  const light = (rgb) => rgb.map((one) => linear(one / 255))
+    .reduce((total, one, i) => total + one * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    let color = "#fff";
+    const line = [];
+    for (let one = element; one; one = one.parentElement) line.unshift(getComputedStyle(one).backgroundColor);
+    for (const one of line) color = `rgb(${paint(one, color)})`;
+    return color;
+  };
+  const faint = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+    const element = node.parentElement;
+    const unseen = !element.checkVisibility() || element.closest("script, style, :disabled, .skip");
+    if (unseen || !node.textContent.trim()) continue;
+    const style = getComputedStyle(element);
+    const ground = behind(element);
+    const ink = paint(element.closest("svg") ? style.fill : style.color, ground);
+    const [a, b] = [light(ink), light(paint(ground, "#fff"))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${element.tagName} ${node.textContent.slice(0, 40)}`);
+  }
+  return [...new Set(faint)];
+})()"""
+"""Texts whose contrast to the colour behind them is below 4.5 to 1 (WCAG 2.2, AA)."""
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = big_run()
+    return write(run, recommend(run), tmp_path_factory.mktemp("big"))["html"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +99,7 @@ def test_the_estimate_from_hand_checks_in_the_page_is_that_of_python(
         chromium.open(report)
     pairs = list(zip(places, hand, strict=True))
     given = ", ".join(map(json.dumps, (groups, critical)))
-    found = chromium.js(f"handChecked({json.dumps(metric)}, new Map({json.dumps(pairs)}), {given})")
+    found = chromium.js(f"bakeoff.handChecked({json.dumps(metric)}, new Map({json.dumps(pairs)}), {given})")
     for end in ("estimate", "low", "high"):
         assert found[end] == pytest.approx(getattr(wanted, end), abs=1e-9)
 
@@ -68,7 +115,7 @@ def test_answers_marked_by_keyboard_give_a_file_from_which_python_estimates_the_
     chromium.js("document.body.focus()")
     for _ in range(90):
         chromium.press(draw.choice("rrw"))
-    shown = chromium.js("estimates()")
+    shown = chromium.js("bakeoff.estimates()")
     assert set(shown) == set(comparison.systems)
     chromium.js("[...document.querySelectorAll('button')].find((one) => one.textContent === 'Save checks.csv').click()")
     until = 100
@@ -86,7 +133,7 @@ def test_answers_marked_by_keyboard_give_a_file_from_which_python_estimates_the_
     # What the page tells is what it computed, and a reload keeps it.
     assert f"{100 * wanted['rag'].estimate:.1f}" in chromium.js("document.querySelector('.estimates').innerText")
     chromium.open(report, "#show=check")
-    assert chromium.js("estimates()") == shown
+    assert chromium.js("bakeoff.estimates()") == shown
     chromium.js("localStorage.clear()")
     assert chromium.errors == []
 
@@ -100,10 +147,10 @@ def test_marks_in_the_sheet_stand_in_the_page_and_can_be_taken_back(
     chromium.open(page, "#show=check")
     assert chromium.js("[...document.querySelectorAll('.checking [aria-pressed=true]')].map((one) => one.innerText)")
     chromium.js("document.querySelector('.checking [aria-pressed=true]').click()")
-    left = chromium.js("marks.size")
+    left = chromium.js("bakeoff.marks.size")
     assert left < len(comparison.systems)
     chromium.open(page, "#show=check")
-    assert chromium.js("marks.size") == left
+    assert chromium.js("bakeoff.marks.size") == left
     chromium.js("localStorage.clear()")
 
 
@@ -157,8 +204,8 @@ def test_sliders_give_the_choice_and_the_bills_of_python(
     chromium.open(write(comparison, clear(), tmp_path, accounts=Accounts(comparison, book))["html"])
     shown = chromium.js(
         f"{json.dumps(SETTINGS)}.map((one) => ({{"
-        "choice: recommend(one), bills: book.rows.map((row) => billOf(row, one)),"
-        "back: paybacks(one), worth: book.rows.map((row) => worth(row.system, one)) }))"
+        "choice: bakeoff.recommend(one), bills: bakeoff.rows.map((row) => bakeoff.billOf(row, one)),"
+        "back: bakeoff.paybacks(one), worth: bakeoff.rows.map((row) => bakeoff.worth(row.system, one)) }))"
     )
     assert len(shown) == len(SETTINGS) == 576
     verdicts = set()
@@ -194,15 +241,22 @@ def test_the_address_keeps_what_was_set_and_brings_it_back(chromium: Browser, tm
     page = write(comparison, clear(), tmp_path, accounts=Accounts(comparison, Book(models=MODELS)))["html"]
     chromium.open(page, "#hour=2.5&wrong=0.4&delta=7&by=dollars&show=differ&a=lora&b=prompt&cell=10")
     told = "document.querySelector('.outcome').innerText + document.getElementById('explorer').innerText"
-    first, now = chromium.js(told), "[settings().hour, settings().wrong, settings().delta, settings().by]"
-    assert chromium.js(now) == [2.5, 0.4, 0.07, "dollars"]
-    chromium.js("set({ questions: 5000 })")
+    first = chromium.js(told)
+    assert chromium.js("(({ hour, wrong, delta, by }) => [hour, wrong, delta, by])(bakeoff.settings())") == [
+        2.5,
+        0.4,
+        0.07,
+        "dollars",
+    ]
+    chromium.js("bakeoff.set({ questions: 5000 })")
     chromium.open(page, chromium.js("location.hash"))
-    assert chromium.js("[settings().questions, state.cell]") == [5000, "10"]
-    chromium.js("set({ questions: 100000 })")
+    assert chromium.js("[bakeoff.settings().questions, bakeoff.state.cell]") == [5000, "10"]
+    chromium.js("bakeoff.set({ questions: 100000 })")
     assert chromium.js(told) == first
     chromium.open(page, "#hour=-3&wrong=lots&by=shells&at=900&cell=7")
-    assert chromium.js("[state.hour, state.wrong, state.by, state.at, state.cell]") == [0.1, 0, "tokens", 1, ""]
+    assert chromium.js("(({ hour, wrong, by, at, cell }) => [hour, wrong, by, at, cell])(bakeoff.state)") == [
+        *(0.1, 0, "tokens", 1, "")
+    ]
     assert chromium.errors == []
 
 
@@ -237,3 +291,79 @@ def test_a_check_counts_only_for_the_answer_that_was_checked(comparison: Compari
         f"{second.example_id},{second.system},another,no\n"
     )
     assert read(tmp_path, comparison.trials) == {(first.system, first.example_id): 1.0}
+
+
+def test_a_run_of_500_questions_and_8_systems_makes_a_page_below_2_mb(chromium: Browser, big: Path) -> None:
+    assert big.stat().st_size < 2_000_000
+    chromium.open(big)
+    assert chromium.js("document.querySelectorAll('#explorer article').length") == 20
+    assert chromium.js("[bakeoff.data.questions.length, bakeoff.data.systems.length]") == [500, 8]
+    assert chromium.errors == [] and [one for one in chromium.requests if not one.startswith("file:")] == []
+
+
+@pytest.mark.slow
+def test_a_big_page_opens_within_fifteen_times_an_empty_one(chromium: Browser, big: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.html"
+    empty.write_text("<!doctype html><title>empty</title><script>globalThis.bakeoff = 1</script>")
+
+    def seconds(page: Path) -> float:
+        start = time.perf_counter()
+        chromium.open(page)
+        return time.perf_counter() - start
+
+    pairs = [(seconds(big), seconds(empty)) for _ in range(5)]
+    full, nothing = (statistics.median(times) for times in zip(*pairs, strict=True))
+    print(f"{big.stat().st_size / 1e6:.2f} MB open in {full:.2f} s, an empty page in {nothing:.2f} s")
+    assert full < 15 * nothing
+
+
+def test_a_prompt_is_shown_as_it_was_although_its_passages_are_held_once(chromium: Browser, tmp_path: Path) -> None:
+    run = big_run(6, 10)
+    chromium.open(write(run, replace(clear(), system="rag"), tmp_path)["html"])
+    chromium.js("document.querySelectorAll('#explorer details').forEach((one) => { one.open = true })")
+    texts = "[...document.querySelectorAll('.step pre')].map((one) => one.textContent)"
+    shown = chromium.js(f"new Promise((done) => setTimeout(() => done({texts}), 100))")
+    details = {step.detail for trial in run.trials for step in trial.answer.trace}
+    assert set(shown) == details and any("Passages:" in one for one in shown)
+
+
+def test_every_control_is_reached_by_the_tab_key_and_has_a_name(chromium: Browser, report: Path) -> None:
+    chromium.look()
+    for address in ("", "#show=check"):
+        chromium.open(report, address)
+        count = chromium.js(f"(globalThis.controls = {CONTROLS}).length")
+        assert count > 15
+        chromium.js("document.activeElement.blur(), window.scrollTo(0, 0)")
+        reached = set()
+        for _ in range(2 * count):
+            chromium.press("Tab")
+            reached.add(chromium.js("controls.indexOf(document.activeElement)"))
+            if len(reached - {-1}) == count:
+                break
+        missed = chromium.js(f"controls.filter((_, i) => !{sorted(reached)}.includes(i)).map((one) => one.outerHTML)")
+        assert missed == []
+        nodes = chromium.send("Accessibility.getFullAXTree")["nodes"]
+        roles = {"button", "link", "slider", "spinbutton", "combobox", "searchbox", "DisclosureTriangle"}
+        named = [node for node in nodes if node.get("role", {}).get("value") in roles and not node["ignored"]]
+        assert len(named) >= count / 2
+        assert [node for node in named if not node.get("name", {}).get("value")] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(chromium: Browser, report: Path, scheme: str) -> None:
+    chromium.look(scheme=scheme)
+    for address in ("", "#show=check", "#wrong=1&show=differ"):
+        chromium.open(report, address)
+        faint = chromium.js(CONTRAST)
+        assert faint == []
+    chromium.look()
+
+
+@pytest.mark.parametrize(("width", "media"), [(380, ""), (1280, ""), (740, "print")])
+def test_nothing_leaves_the_window_sideways(chromium: Browser, tmp_path: Path, width: int, media: str) -> None:
+    chromium.look(width=width, media=media)
+    chromium.open(write(priced(2, 60), clear(), tmp_path)["html"])
+    assert chromium.js("document.documentElement.scrollWidth") <= width
+    if media:
+        assert chromium.js("[...document.querySelectorAll('.sliders, .controls')].every((one) => !one.offsetHeight)")
+    chromium.look()

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.evaluation import records
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.diagnosis import Diagnosis
 from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import plots, write
 from bakeoff.evaluation.report.explorer import evidence_spans
+from bakeoff.evaluation.report.packing import unpacked
 from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Trial, Usage
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> | *bold* \u2028 \ud83d ${x} {{ 7*7 }}"
@@ -203,7 +206,7 @@ def test_the_policy_names_the_hash_of_the_only_script_and_style(page: str) -> No
 
 
 def test_every_system_question_and_answer_is_on_the_page(comparison: Comparison, page: str) -> None:
-    data = json.loads(Outline(page).scripts[0])
+    data = unpacked(Outline(page).scripts[0])
     assert sorted(data["systems"]) == sorted(comparison.systems)
     assert [question["id"] for question in data["questions"]] == list(comparison.examples)
     shown = {
@@ -213,11 +216,11 @@ def test_every_system_question_and_answer_is_on_the_page(comparison: Comparison,
     }
     assert shown == {(trial.example_id, trial.system): trial.answer.text for trial in comparison.trials}
     for system in comparison.systems:
-        assert len(re.findall(rf'<th scope="row">(?:<span[^>]*>)?{re.escape(system)}<', page)) == 2
+        assert len(re.findall(rf'<th scope="(?:row|col)">(?:<span[^>]*>)?{re.escape(system)}<', page)) == 3
 
 
 def test_each_passage_stands_in_the_page_once(comparison: Comparison, page: str) -> None:
-    data = json.loads(Outline(page).scripts[0])
+    data = unpacked(Outline(page).scripts[0])
     held = {hit.chunk.id for trial in comparison.trials for hit in trial.answer.hits}
     assert len(data["chunks"]) == len(held) < sum(len(trial.answer.hits) for trial in comparison.trials)
 
@@ -227,7 +230,7 @@ def test_hostile_text_stays_text(comparison: Comparison, page: str, tmp_path: Pa
     tags = [tag for tag, _ in attacked.tags]
     assert tags.count("script") == 2 and "img" not in tags
     assert not [name for _, attributes in attacked.tags for name in attributes if name.startswith("on")]
-    questions = json.loads(attacked.scripts[0])["questions"]
+    questions = unpacked(attacked.scripts[0])["questions"]
     assert HOSTILE in [answer["text"] for question in questions for answer in question["answers"]]
     assert "{{ 7*7 }}" in attacked.text
 
@@ -277,14 +280,14 @@ def test_an_undecided_verdict_names_the_rivals_and_recommends_none(comparison: C
     undecided = Recommendation(None, "UNDECIDED", ("they cannot be told apart",), (), 180, ("lora", "rag"))
     outline = Outline(rendered(comparison, undecided, tmp_path))
     assert "Undecided between lora and rag." in outline.text
-    assert json.loads(outline.scripts[0])["pair"] == ["lora", "rag"]
+    assert unpacked(outline.scripts[0])["pair"] == ["lora", "rag"]
     assert "about 180 more questions would settle it" in outline.text
     assert "recommended" not in outline.text
 
 
 def test_a_system_that_failed_is_shown_with_its_count_and_reason(page: str) -> None:
     assert '<span class="bad">2 of 60</span>' in page
-    questions = json.loads(Outline(page).scripts[0])["questions"]
+    questions = unpacked(Outline(page).scripts[0])["questions"]
     failed = [answer for question in questions for answer in question["answers"] if answer["verdict"] == "error"]
     assert [answer["error"] for answer in failed] == ["ValueError: prompt too long"] * 2
 
@@ -328,7 +331,8 @@ def test_labels_of_the_scatter_plot_do_not_collide(seed: int) -> None:
     systems = []
     for i in range(6):
         quality = draw.uniform(0.2, 0.9)
-        systems.append((f"system {i}", 10 ** draw.uniform(-1, 1), quality, quality - 0.1, quality + 0.1))
+        cost, size = 10 ** draw.uniform(-1, 1), draw.uniform(0.3, 4)
+        systems.append((f"system {i}", cost, quality, quality - 0.1, quality + 0.1, size))
     boxes = []
     for point in plots.scatter(systems).points:
         width = len(point.label) * plots.LETTER
@@ -343,5 +347,35 @@ def test_labels_of_the_scatter_plot_do_not_collide(seed: int) -> None:
 def test_axes_hold_their_values_and_have_ticks() -> None:
     assert plots.quality_axis([0.52, 0.88]).at(0.52) > 0 and plots.quality_axis([0.52, 0.88]).at(0.88) < 1
     for low, high in ((1.0, 1.0), (1e-5, 2e-5), (0.3, 0.31), (0.001, 900.0)):
-        axis = plots.seconds_axis([low, high])
+        axis = plots.log_axis([low, high])
         assert len(axis.ticks) >= 1 and 0 <= axis.at(low) <= axis.at(high) < 1
+
+
+def test_a_kind_in_which_another_system_is_better_is_flagged_and_others_are_not(tmp_path: Path) -> None:
+    plain = made_up(200)
+    scores = {key: dict(value) for key, value in plain.scores.items()}
+    for (system, id), value in scores.items():
+        if plain.examples[id].kind == "table":
+            value["recall"] = float(system == "rag")
+    run = replace(plain, scores=scores)
+    assert run.flagged("lora + rag")["table", "rag"] == 1
+    assert run.flagged("rag")["table", "lora + rag"] == -1
+    assert ("table", "lora + rag") not in run.flagged("lora + rag")
+    page = rendered(run, clear(), tmp_path)
+    assert "100.0 <b>▲</b>" in page and "among all 20 looks" in page
+
+
+def test_what_a_diagnosed_system_said_to_other_passages_is_beside_its_answer(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    folder = tmp_path / "diagnosis" / "rag"
+    folder.mkdir(parents=True)
+    asked = [
+        Trial(name, "q-00", Answer(text), 1.0)
+        for name, text in (("C0 closed book", "no idea"), ("C2 gold only", "7 days"), ("C4 gold removed", "nothing"))
+    ]
+    (folder / "trials.jsonl").write_text(records.lines(asked))
+    found = Diagnosis("rag", 60, (), {}, {}, {}, None, None, None, None)
+    outline = Outline(rendered(replace(comparison, diagnoses={"rag": found}), clear(), tmp_path))
+    (first, *_), place = (one := unpacked(outline.scripts[0]))["questions"], one["systems"].index("rag")
+    assert first["answers"][place]["again"] == [["closed book", "no idea"], ["gold only", "7 days"]]

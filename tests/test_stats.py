@@ -211,3 +211,18 @@ def test_the_chance_of_being_above_a_bound_follows_the_interval() -> None:
     interval = Interval(0.1, 0.0, 0.2, 50)
     assert stats.chance_above(interval, 0.1) == pytest.approx(0.5)
     assert stats.chance_above(interval, 0.0) == pytest.approx(0.975)
+
+
+def test_of_all_looks_at_slices_few_are_flagged_by_chance() -> None:
+    draw = np.random.default_rng(5)
+    flagged = [min(stats.benjamini_hochberg(list(draw.random(28)))) < stats.LEVEL for _ in range(2000)]
+    assert 0.03 < np.mean(flagged) < 0.07
+    # Of ten that hold and eighteen that do not, five per cent of the flagged are false at most.
+    false = []
+    for _ in range(500):
+        p = [*(draw.random(10) * 1e-4), *draw.random(18)]
+        hits = [i for i, one in enumerate(stats.benjamini_hochberg(p)) if one < stats.LEVEL]
+        false.append(sum(i >= 10 for i in hits) / max(1, len(hits)))
+    assert np.mean(false) < 0.05
+    assert stats.benjamini_hochberg([0.04, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
+    assert stats.benjamini_hochberg([]) == []

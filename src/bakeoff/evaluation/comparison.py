@@ -143,6 +143,25 @@ class Comparison:
             slices[kind] = {system: interval for system, interval in found.items() if interval}
         return slices
 
+    def flagged(self, against: str) -> dict[tuple[str, str], int]:
+        """(Kind, system) -> 1 better or -1 worse than `against` on these questions, of those that differ surely enough.
+
+        Paired tests, and of all that are flagged 5% at most by chance (Benjamini-Hochberg), since slices are many.
+        """
+        gaps: dict[tuple[str, str], float] = {}
+        p_values = []
+        for kind in self.by_kind():
+            for system in self.running:
+                ids = [id for id in self.scored((system, against), self.primary) if self.examples[id].kind == kind]
+                if system != against and len(ids) > 1:
+                    x, y = (self.values(name, self.primary, ids) for name in (system, against))
+                    gaps[kind, system] = float((x - y).mean())
+                    p_values.append(stats.paired_p(x, y, self.groups(ids), self.seed))
+        adjusted = stats.benjamini_hochberg(p_values)
+        return {
+            key: 1 if gap > 0 else -1 for (key, gap), p in zip(gaps.items(), adjusted, strict=True) if p < stats.LEVEL
+        }
+
     def verdict(self, trial: Trial) -> Verdict:
         """How one answer counts, by the first metric."""
         if trial.error:
@@ -220,7 +239,7 @@ class Comparison:
             if len(ids) > 1:
                 saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self.groups(ids))
                 found.append(
-                    BreakEven(row.system, plain, builds[row.system], saved, self._mean(row.system) - self._mean(plain))
+                    BreakEven(row.system, plain, builds[row.system], saved, self.mean(row.system) - self.mean(plain))
                 )
         return found
 
@@ -270,7 +289,7 @@ class Comparison:
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
-        order = sorted(self.systems, key=lambda system: (self._is_out(system), -self._mean(system)))
+        order = sorted(self.systems, key=lambda system: (self._is_out(system), -self.mean(system)))
         top, baseline = order[0], self.baseline or self.systems[0]
         to_top, to_baseline = self._differences(top), self._differences(baseline)
         best = self._best_set()
@@ -336,7 +355,8 @@ class Comparison:
     def _is_out(self, system: str) -> bool:
         return self.race is not None and system in self.race.out
 
-    def _mean(self, system: str) -> float:
+    def mean(self, system: str) -> float:
+        """Mean score by the metric that decides; 0 where nothing was scored."""
         ids = self.scored((system,), self.primary)
         return float(self.values(system, self.primary, ids).mean()) if ids else 0.0
 

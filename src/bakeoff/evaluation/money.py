@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff.evaluation import stats
+from bakeoff.evaluation.costs import WORSE
 from bakeoff.evaluation.prices import BUSY, Book
 from bakeoff.evaluation.stats import Interval
 
@@ -64,6 +65,13 @@ class Payback:
     """Dollars to build it, less those to build the other."""
     saving: Interval
     """Dollars less a question."""
+    gap: float
+    """Its score less that of the other: what is saved may be no saving."""
+
+    @property
+    def worthless(self) -> bool:
+        """Whether it is so much worse that it is no cheaper way to the same."""
+        return self.gap < -WORSE
 
     @property
     def questions(self) -> tuple[float | None, float | None, float | None]:
@@ -184,8 +192,7 @@ class Accounts:
                 for system, bill in self.bills.items()
             },
             "break_even": [
-                {"system": one.system, "other": one.other, "build": one.build, "questions": one.questions}
-                for one in self.paybacks
+                {**asdict(one), "questions": one.questions, "worthless": one.worthless} for one in self.paybacks
             ],
             "evaluation": {"value": self.evaluation(), "tag": "computed"},
         }
@@ -235,7 +242,8 @@ class Accounts:
         if len(ids) < 2:
             return None
         saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self._comparison.groups(ids))
-        return Payback(system, other, self.bills[system].build - self.bills[other].build, saved)
+        gap = self._comparison.mean(system) - self._comparison.mean(other)
+        return Payback(system, other, self.bills[system].build - self.bills[other].build, saved, gap)
 
 
 def dollars(value: float | None) -> str:

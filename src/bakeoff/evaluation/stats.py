@@ -175,6 +175,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted so that of those below a level no more than this share is by chance, in the order given."""
+    adjusted, smallest = [1.0] * len(p_values), 1.0
+    for rank, i in sorted(enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i]), start=1), reverse=True):
+        smallest = min(smallest, p_values[i] * len(p_values) / rank)
+        adjusted[i] = smallest
+    return adjusted
+
+
 def best_set(scores: ArrayLike, groups: Groups = None, level: float = LEVEL, seed: int = 0) -> list[int]:
     """Rows of `scores`, shape [systems, questions], that may be the best: it holds the truly best one at 1 - level.
 

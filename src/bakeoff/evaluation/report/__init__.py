@@ -19,7 +19,9 @@ from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import plots
+from bakeoff.evaluation.report.explorer import asked_again
 from bakeoff.evaluation.report.markdown import markdown
+from bakeoff.evaluation.report.packing import packed
 from bakeoff.evaluation.report.page import Page, page
 from bakeoff.files import write_atomically
 
@@ -41,7 +43,7 @@ def write(
     prices that are assumed.
     """
     accounts = accounts or Accounts(comparison, Book())
-    shown = page(comparison, recommendation, accounts)
+    shown = page(comparison, recommendation, accounts, asked_again(comparison, folder))
     everything = {
         **comparison.to_json(),
         "recommendation": asdict(recommendation),
@@ -65,14 +67,15 @@ def html(shown: Page) -> str:
     """The page with style, script and data inside; the policy in its head lets nothing else run or load."""
     environment = Environment(loader=PackageLoader(__name__, ""), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"at": _share, "x": plots.x_of, "y": plots.y_of, "quote": _quote}
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     style = (files(__name__) / "report.css").read_text(encoding="utf-8")
-    script = "\n".join((files(__name__) / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    parts = [(files(__name__) / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    script = "\n".join(['"use strict";', "(async () => {", *parts, "})();"])
     return environment.get_template("report.html.j2").render(
         page=shown,
         width=plots.WIDTH,
         height=plots.HEIGHT,
         style=style,
+        data=packed(shown.data),
         script=script,
         style_hash=policy_hash(style),
         script_hash=policy_hash(script),

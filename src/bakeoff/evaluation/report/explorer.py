@@ -5,19 +5,35 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from bakeoff.evaluation import checks, stats
+from bakeoff.evaluation import checks, records, stats
 from bakeoff.evaluation.comparison import RIGHT, Comparison
+from bakeoff.evaluation.diagnose import CLOSED, GOLD_ONLY
 from bakeoff.evaluation.report import numbers
+from bakeoff.evaluation.report.packing import Passages, Steps
 from bakeoff.retrieval.citing import SUPPORTED
-from bakeoff.types import Chunk, Evidence, Example, Step, Trial
+from bakeoff.types import Chunk, Evidence, Example, Trial
 
-Passages = Mapping[str, tuple[int, Chunk]]
-"""Chunk id -> (position in the list of passages, chunk)."""
+Again = Mapping[tuple[str, str], list[tuple[str, str]]]
+"""(System, example id) -> what else it was given, and what it said then."""
 
 
-def explorer(comparison: Comparison, systems: Sequence[str], pair: tuple[str, str]) -> dict[str, Any]:
+def asked_again(comparison: Comparison, folder: Path) -> Again:
+    """What systems that were diagnosed said to the same questions without passages, and with the right one only."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for system in comparison.diagnoses:
+        for row in records.read(folder / "diagnosis" / system / "trials.jsonl"):
+            if row["system"] in (CLOSED, GOLD_ONLY):
+                said = (row["system"].split(" ", 1)[1], row["answer"]["text"])
+                found.setdefault((system, row["example_id"]), []).append(said)
+    return found
+
+
+def explorer(
+    comparison: Comparison, systems: Sequence[str], pair: tuple[str, str], again: Again | None = None
+) -> dict[str, Any]:
     """Systems in the order given, passages and questions; `pair` are held against each other at first."""
     passages: dict[str, tuple[int, Chunk]] = {}
     for trial in comparison.trials:
@@ -29,8 +45,10 @@ def explorer(comparison: Comparison, systems: Sequence[str], pair: tuple[str, st
     questions = []
     for example, group in zip(comparison.examples.values(), groups, strict=True):
         asked = [trials.get((example.id, system)) for system in systems]
-        answers = [_answer(comparison, trial, passages) if trial else None for trial in asked]
-        questions.append({**_question(example, asked, passages), "group": numbered[group], "answers": answers})
+        steps = Steps(passages)
+        answers = [_answer(comparison, trial, passages, steps, again or {}) if trial else None for trial in asked]
+        about = _question(example, asked, passages)
+        questions.append({**about, "group": numbered[group], "answers": answers, "details": steps.details})
     return {
         "systems": list(systems),
         "pair": pair,
@@ -78,7 +96,7 @@ def _question(example: Example, asked: Iterable[Trial | None], passages: Passage
     }
 
 
-def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[str, Any]:
+def _answer(comparison: Comparison, trial: Trial, passages: Passages, steps: Steps, again: Again) -> dict[str, Any]:
     answer = trial.answer
     scores = comparison.scores.get((trial.system, trial.example_id), {})
     return {
@@ -105,11 +123,14 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages) -> dict[st
         ],
         "passages": [[passages[hit.chunk.id][0], f"{hit.score:.3g}"] for hit in answer.hits],
         "unsupported": [
-            answer.text[sentence.start : sentence.end] for sentence in answer.sentences if sentence.support < SUPPORTED
+            [utf16(answer.text[:end]) for end in (sentence.start, sentence.end)]
+            for sentence in answer.sentences
+            if sentence.support < SUPPORTED
         ],
         "confidence": "" if answer.confidence is None else f"confidence {numbers.percent(answer.confidence)}",
         "notes": [*answer.notes, *_cause(comparison, trial)],
-        "trace": [[_head(step), step.detail] for step in answer.trace],
+        "again": again.get((trial.system, trial.example_id), []),
+        "trace": steps.add(answer.trace, answer.hits),
     }
 
 
@@ -124,10 +145,6 @@ def _cause(comparison: Comparison, trial: Trial) -> list[str]:
         for one in (found.findings if found else ())
         if one.example_id == trial.example_id
     ]
-
-
-def _head(step: Step) -> str:
-    return f"{step.name} · {numbers.seconds(step.seconds)}" if step.seconds else step.name
 
 
 def evidence_spans(evidence: Iterable[Evidence], chunk: Chunk) -> list[list[int]]:
@@ -146,10 +163,11 @@ def evidence_spans(evidence: Iterable[Evidence], chunk: Chunk) -> list[list[int]
             disjoint[-1][1] = max(end, disjoint[-1][1])
         elif start < end:
             disjoint.append([start, end])
-    return [[_utf16(chunk.text[:offset]) for offset in span] for span in disjoint]
+    return [[utf16(chunk.text[:offset]) for offset in span] for span in disjoint]
 
 
-def _utf16(text: str) -> int:
+def utf16(text: str) -> int:
+    """Length in the units of JavaScript."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 

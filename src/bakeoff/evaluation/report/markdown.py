@@ -25,7 +25,10 @@ def markdown(page: Page, gates: Sequence[str] = ()) -> str:
             for line in page.lines
         ],
     )
-    slices = [[_plain(part.kind), str(part.n), *(text for text, _ in part.cells)] for part in page.slices]
+    slices = [
+        [_plain(part.kind), str(part.n), *(f"{text} {flag}".rstrip() for text, _, flag in part.cells)]
+        for part in page.slices
+    ]
     blocks = [
         _list("Conditions", gates),
         f"**{_plain(page.verdict)}** {page.confidence}: {page.meaning}.",
@@ -35,6 +38,7 @@ def markdown(page: Page, gates: Sequence[str] = ()) -> str:
         _list("Flips if", page.flips),
         "**By kind of question**" if slices else "",
         _table(["kind", "n", *(line.name for line in page.lines)], slices) if slices else "",
+        _plain(page.flagged) if slices else "",
         *(_why(why) for why in page.whys),
         _list("Could not be scored", page.failures[:5]),
     ]

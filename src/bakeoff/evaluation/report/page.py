@@ -13,7 +13,7 @@ from bakeoff.evaluation.diagnosis import CAUSES, Diagnosis
 from bakeoff.evaluation.money import Accounts, dollars
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
-from bakeoff.evaluation.report.explorer import explorer
+from bakeoff.evaluation.report.explorer import Again, explorer
 from bakeoff.evaluation.report.plots import Axis, Scatter, quality_axis, scatter
 from bakeoff.evaluation.report.scorecard import Cell, Column, cells, columns, difference, interval
 from bakeoff.evaluation.report.whatif import what_if
@@ -23,6 +23,10 @@ from bakeoff.types import Trial
 
 SURENESS = {"UNDECIDED": 1, "LEAN": 2, "CLEAR": 3}
 """Marks of the confidence meter."""
+
+
+FLAGS = {1: "▲", 0: "", -1: "▼"}
+"""Of a slice in which a system is better, or worse, than the one it is held against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A kind of question; `cells` holds text and depth of colour from 0 to 9, in the order of the lines."""
+    """A kind of question; `cells` holds text, depth of colour from 0 to 9, and a flag, in the order of the lines."""
 
     kind: str
     n: int
-    cells: list[tuple[str, int | None]]
+    cells: list[tuple[str, int | None, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +101,14 @@ class Page:
     """Best first."""
     axis: Axis
     scatter: Scatter
+    effort: str
+    """What its horizontal axis shows."""
     legend: str
     """How to read the scorecard."""
-    groups: list[tuple[str, int]]
-    """Heading and width of each group of columns."""
     columns: list[Column]
     slices: list[Slice]
+    flagged: str
+    """What the flags mean."""
     whys: list[Why]
     failures: tuple[str, ...]
     provenance: list[tuple[str, str]]
@@ -112,13 +118,15 @@ class Page:
     """What the scripts show and compute from."""
 
 
-def page(comparison: Comparison, recommendation: Recommendation, accounts: Accounts) -> Page:
+def page(comparison: Comparison, recommendation: Recommendation, accounts: Accounts, again: Again) -> Page:
     """Everything that is shown, in the order in which it is shown."""
     rows = comparison.table()
     primary, baseline = comparison.primary, comparison.baseline or comparison.systems[0]
     scored = {row.system: score for row in rows if (score := row.metrics[primary])}
+    against = recommendation.system or rows[0].system
     axis = quality_axis(value for score in scored.values() for value in (score.low, score.high))
     heads = columns(comparison)
+    metered = all(bill.question > 0 for bill in accounts.bills.values())
     return Page(
         verdict=_verdict(recommendation),
         confidence=recommendation.confidence,
@@ -134,24 +142,30 @@ def page(comparison: Comparison, recommendation: Recommendation, accounts: Accou
         axis=axis,
         scatter=scatter(
             [
-                (row.system, row.p50.estimate, score.estimate, score.low, score.high)
+                (row.system, _effort(row, accounts, metered), score.estimate, score.low, score.high, row.p95.estimate)
                 for row in rows
                 if (score := scored.get(row.system))
             ]
         ),
+        effort="dollars for 1,000 questions" if metered else "median seconds per answer",
         legend=_legend(comparison),
-        groups=_groups(heads),
         columns=heads,
-        slices=_slices(comparison, rows),
+        slices=_slices(comparison, rows, against),
+        flagged=_flagged(comparison, against),
         whys=[_why(comparison.diagnoses[row.system]) for row in rows if row.system in comparison.diagnoses],
         failures=comparison.failures,
         provenance=_provenance(comparison),
         prices=_prices(accounts),
         data={
-            **explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline)),
+            **explorer(comparison, [row.system for row in rows], _pair(rows, recommendation, baseline), again),
             "what_if": what_if(comparison, recommendation, accounts),
         },
     )
+
+
+def _effort(row: Row, accounts: Accounts, metered: bool) -> float:
+    """Dollars for a thousand questions; median seconds where a system does not say what its answers took."""
+    return 1000 * accounts.bills[row.system].question if metered else row.p50.estimate
 
 
 def _verdict(recommendation: Recommendation) -> str:
@@ -211,28 +225,29 @@ def _legend(comparison: Comparison) -> str:
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
         "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
         + (f" By hand: {hand_checks(comparison, checked)}." if (checked := comparison.hand_checked()) else "")
-        + "".join(f" {one}." for one in comparison.break_evens())
         + (f" This was a race - {race}." if race else "")
         + (f" By chance alone: {noise}." if noise else "")
     )
 
 
-def _groups(heads: list[Column]) -> list[tuple[str, int]]:
-    widths: dict[str, int] = defaultdict(int)
-    for column in heads:
-        widths[column.group] += 1
-    return list(widths.items())
-
-
-def _slices(comparison: Comparison, rows: list[Row]) -> list[Slice]:
+def _slices(comparison: Comparison, rows: list[Row], against: str) -> list[Slice]:
+    flags = comparison.flagged(against)
     return [
         Slice(
             kind=kind,
             n=sum(example.kind == kind for example in comparison.examples.values()),
-            cells=[_heat(scores.get(row.system)) for row in rows],
+            cells=[(*_heat(scores.get(row.system)), FLAGS[flags.get((kind, row.system), 0)]) for row in rows],
         )
         for kind, scores in comparison.by_kind().items()
     ]
+
+
+def _flagged(comparison: Comparison, against: str) -> str:
+    looks = len(comparison.by_kind()) * (len(comparison.running) - 1)
+    return (
+        f"▲ better, ▼ worse than {against} on the same questions: shown only where it holds among all {looks} looks, "
+        "of those flagged 5% by chance (Benjamini-Hochberg)."
+    )
 
 
 def _why(found: Diagnosis) -> Why:
@@ -325,7 +340,8 @@ def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
             facts += [(f"settings of {system}", _flat(options)) for system, options in value.items() if options]
         elif key != "peak_mb":
             facts.append((key, _flat(value)))
-    return [("decided by", comparison.primary), *facts]
+    again = f"bakeoff compare {' '.join(comparison.systems)}"
+    return [("decided by", comparison.primary), ("to do it again", again), *facts]
 
 
 def _flat(value: Any) -> str:

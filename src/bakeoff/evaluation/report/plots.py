@@ -13,6 +13,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 16, 14, 44
 """Its margins."""
 LETTER = 6.4
 """Mean width of a letter of the 12-pixel labels; wide enough for every system font tried."""
+SMALLEST, LARGEST = 4.0, 9.0
+"""Radii of the dots."""
 
 Anchor = Literal["start", "end"]
 Box = tuple[float, float, float, float]
@@ -50,7 +52,7 @@ def quality_axis(values: Iterable[float]) -> Axis:
     return Axis(low, high, ticks)
 
 
-def seconds_axis(values: Iterable[float]) -> Axis:
+def log_axis(values: Iterable[float]) -> Axis:
     """A logarithmic axis with a margin around the values, ticked at 1, 2 and 5 of each decade, or sparser."""
     values = [max(value, 1e-4) for value in values] or [1.0]
     low, high = min(values) / 1.6, max(values) * 1.6
@@ -64,13 +66,14 @@ def seconds_axis(values: Iterable[float]) -> Axis:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A system in the plane of quality and latency, in user units."""
+    """A system in the plane of quality and cost, in user units."""
 
     name: str
     x: float
     y: float
     y_low: float
     y_high: float
+    radius: float
     on_frontier: bool
     label: str
     label_x: float
@@ -82,7 +85,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Quality against latency."""
+    """Quality against cost."""
 
     x_axis: Axis
     y_axis: Axis
@@ -101,23 +104,28 @@ def y_of(position: float) -> float:
     return round(HEIGHT - BOTTOM - position * (HEIGHT - TOP - BOTTOM), 1)
 
 
-def scatter(systems: Sequence[tuple[str, float, float, float, float]]) -> Scatter:
-    """Place (name, seconds, quality, low, high) of each system; labels avoid dots, bars and one another."""
-    x_axis = seconds_axis(seconds for _, seconds, *_ in systems)
-    y_axis = quality_axis(value for _, _, *values in systems for value in values)
+def scatter(systems: Sequence[tuple[str, float, float, float, float, float]]) -> Scatter:
+    """Place (name, cost, quality, low, high, size) of each system; labels avoid dots, bars and one another.
+
+    The area of a dot grows with its size, up to that of the largest.
+    """
+    x_axis = log_axis(cost for _, cost, *_ in systems)
+    y_axis = quality_axis(value for _, _, *values, _ in systems for value in values)
     bars = [
-        (x_of(x_axis.at(seconds)), y_of(y_axis.at(quality)), y_of(y_axis.at(low)), y_of(y_axis.at(high)))
-        for _, seconds, quality, low, high in systems
+        (x_of(x_axis.at(cost)), y_of(y_axis.at(quality)), y_of(y_axis.at(low)), y_of(y_axis.at(high)))
+        for _, cost, quality, low, high, _ in systems
     ]
-    best = frontier([(seconds, quality) for _, seconds, quality, *_ in systems])
-    taken: list[Box] = [(x - 7, y - 7, x + 7, y + 7) for x, y, _, _ in bars]
+    largest = max((size for *_, size in systems), default=0.0) or 1.0
+    radii = [round(max(SMALLEST, LARGEST * math.sqrt(size / largest)), 1) for *_, size in systems]
+    best = frontier([(cost, quality) for _, cost, quality, *_ in systems])
+    taken: list[Box] = [(x - r - 2, y - r - 2, x + r + 2, y + r + 2) for (x, y, *_), r in zip(bars, radii, strict=True)]
     taken += [(x - 2, y_high, x + 2, y_low) for x, _, y_low, y_high in bars]
     points = []
     for i, (name, *_) in enumerate(systems):
         x, y, y_low, y_high = bars[i]
         text = name if len(name) <= 22 else name[:21] + "…"
-        label_x, label_y, anchor, leader = _place(x, y, len(text) * LETTER, taken)
-        points.append(Point(name, x, y, y_low, y_high, i in best, text, label_x, label_y, anchor, leader))
+        label_x, label_y, anchor, leader = _place(x, y, radii[i] + 4, len(text) * LETTER, taken)
+        points.append(Point(name, x, y, y_low, y_high, radii[i], i in best, text, label_x, label_y, anchor, leader))
     return Scatter(x_axis, y_axis, tuple(points), _steps(sorted((bars[i][0], bars[i][1]) for i in best)))
 
 
@@ -141,9 +149,9 @@ def _steps(corners: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in path)
 
 
-def _place(x: float, y: float, width: float, taken: list[Box]) -> tuple[float, float, Anchor, bool]:
+def _place(x: float, y: float, gap: float, width: float, taken: list[Box]) -> tuple[float, float, Anchor, bool]:
     """Where the label of the dot at (x, y) overlaps least, as in the last fields of `Point`; its box joins `taken`."""
-    sides: tuple[tuple[Anchor, float, float], ...] = (("start", x + 10, x + 10), ("end", x - 10 - width, x - 10))
+    sides: tuple[tuple[Anchor, float, float], ...] = (("start", x + gap, x + gap), ("end", x - gap - width, x - gap))
     candidates = []
     for rank, offset in enumerate((0, -14, 14, -28, 28, -44, 44, -60, 60)):
         for anchor, left, edge in sides:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff.evaluation import recommend, stats
 from bakeoff.evaluation.comparison import Comparison
-from bakeoff.evaluation.costs import SAME
+from bakeoff.evaluation.costs import SAME, WORSE
 from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.prices import BUSY
 from bakeoff.evaluation.recommend import Recommendation
@@ -35,6 +35,7 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
                 "indexing": accounts.indexing_seconds if bill.indexing else 0.0,
                 "labelling": bill.labelling,
                 "trained": row.system in trained,
+                "score": comparison.mean(row.system),
             }
         )
     return {
@@ -53,6 +54,7 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
         "level": stats.LEVEL,
         "doubt": recommend.DOUBT_ERRORS,
         "same": SAME,
+        "worse": WORSE,
     }
 
 

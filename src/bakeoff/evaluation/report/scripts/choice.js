@@ -37,7 +37,8 @@ function paybacks(settings) {
     const saving = around(...meanAndError(saved, both.map((question) => question.group)), data.checking.critical);
     const build = billOf(row, settings).built - billOf(plain, settings).built;
     const after = (one) => (build <= 0 ? (one >= 0 ? 0 : null) : one > 0 ? build / one : null);
-    found.push({ system: row.system, other: plain.system, build, questions: [after(saving.estimate), after(saving.high), after(saving.low)] });
+    const gap = row.score - plain.score;
+    found.push({ system: row.system, other: plain.system, build, gap, worthless: gap < -book.worse, questions: [after(saving.estimate), after(saving.high), after(saving.low)] });
   }
   return found;
 }

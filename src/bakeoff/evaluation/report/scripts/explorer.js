@@ -43,18 +43,23 @@ for (const question of data.questions) {
 
 // ---- one question
 
-function passage([chunk, score], marks) {
-  const { document_id, place, text } = data.chunks[chunk];
-  const spans = marks[chunk] || [];
+// `text` with `tag` around the spans, which are sorted and disjoint.
+function marked(text, spans, tag, attributes) {
   const parts = [];
   let at = 0;
   for (const [start, end] of spans) {
-    parts.push(text.slice(at, start), h("mark", {}, text.slice(start, end)));
+    parts.push(text.slice(at, start), h(tag, attributes, text.slice(start, end)));
     at = end;
   }
-  const about = [document_id, place, "score " + score].filter(Boolean).join(" · ");
+  return [...parts, text.slice(at)];
+}
+
+function passage([chunk, score], rank, marks) {
+  const { document_id, place, text } = data.chunks[chunk];
+  const spans = marks[chunk] || [];
+  const about = [`${rank + 1}.`, document_id, place, "score " + score].filter(Boolean).join(" · ");
   const title = h("small", {}, about + (spans.length ? " · holds the evidence" : ""));
-  return h("div", { class: spans.length ? "passage gold" : "passage" }, title, ...parts, text.slice(at));
+  return h("div", { class: spans.length ? "passage gold" : "passage" }, title, ...marked(text, spans, "mark", {}));
 }
 
 function citation(cite) {
@@ -62,10 +67,13 @@ function citation(cite) {
   return h("li", {}, where, h("q", {}, cite.quote), cite.found ? " (found by searching)" : "");
 }
 
-function steps(trace) {
+const oneLine = (text) => text.replace(/[ \t\n\r\f\v]+/g, " ").replace(/^ | $/g, "");
+const detailOf = (pieces) => pieces.map((piece) => (typeof piece === "number" ? oneLine(data.chunks[piece].text) : piece)).join("");
+
+function steps(trace, details) {
   const box = h("details", {}, h("summary", {}, `${trace.length} steps`));
   box.addEventListener("toggle", () => box.append(...trace.map(([head, detail]) =>
-    h("div", { class: "step" }, h("small", {}, head), h("pre", {}, detail)))), { once: true });
+    h("div", { class: "step" }, h("small", {}, head), h("pre", {}, detailOf(details[detail]))))), { once: true });
   return box;
 }
 
@@ -78,18 +86,19 @@ function card(name, answer, question) {
   const found = answer.passages.filter(([chunk]) => question.marks[chunk]).length;
   const held = question.evidence ? `, ${found ? "evidence among them" : "evidence missing"}` : "";
   const passages = h("details", {}, h("summary", {}, `${answer.passages.length} passage${answer.passages.length === 1 ? "" : "s"}${held}`));
-  passages.addEventListener("toggle", () => passages.append(...answer.passages.map((one) => passage(one, question.marks))),
+  passages.addEventListener("toggle", () => passages.append(...answer.passages.map((one, rank) => passage(one, rank, question.marks))),
     { once: true });
   return h("div", { class: "answer " + answer.verdict },
     h("header", {}, h("b", {}, name), h("span", { class: "sign" }, SIGNS[answer.verdict])),
-    h("p", { class: answer.text ? "said" : "said empty" }, answer.error || answer.text || "no text"),
+    h("p", { class: answer.text ? "said" : "said empty" }, ...(answer.error || !answer.text ? [answer.error || "no text"] : marked(answer.text, answer.unsupported, "u", {}))),
     facts(answer.outcome === "answered" ? "" : answer.outcome, ...answer.scores),
-    ...answer.unsupported.map((said) => facts("not found in the passages: ", h("q", {}, said))),
+    answer.unsupported.length ? facts("underlined: not found in the passages") : "",
     ...answer.notes.map((note) => facts(note)),
     facts(answer.seconds, tokensOf(answer.usage), answer.confidence),
     answer.citations.length ? h("ul", { class: "cites" }, ...answer.citations.map(citation)) : "",
+    ...answer.again.map(([given, said]) => facts(h("b", {}, given + ": "), said || "no text")),
     answer.passages.length ? passages : "",
-    answer.trace.length ? steps(answer.trace) : "");
+    answer.trace.length ? steps(answer.trace, question.details) : "");
 }
 
 function row(question) {

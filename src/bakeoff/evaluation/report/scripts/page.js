@@ -1,6 +1,11 @@
-"use strict";
 // What all parts of the page use. Data reach it as text nodes only, never as markup: answers are hostile text.
-const data = JSON.parse(document.getElementById("data").textContent);
+
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+const data = await unpack(document.getElementById("data").textContent);
 
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);

@@ -9,3 +9,5 @@ function arrive() {
 root.replaceChildren(h("div", { class: "controls" }, field("Search", search), filters), status, list, more);
 arrive();
 window.addEventListener("hashchange", arrive);
+// For whoever wants to compute more in the browser's console, and for the tests.
+globalThis.bakeoff = { data, state, set, settings, recommend, billOf, paybacks, worth, handChecked, estimates, marks, rows: book.rows };

@@ -86,6 +86,14 @@ const byChoice = h("select", { "aria-label": "What cost is counted in", onchange
 const outcome = h("div", { class: "outcome", role: "status" });
 const bills = h("table", {});
 
+function paybackCell(one) {
+  if (!one) return h("td", {}, "–");
+  const [estimate, early, late] = one.questions;
+  const points = `${one.gap < 0 ? "−" : "+"}${Math.abs(100 * one.gap).toFixed(1)} points against ${one.other}`;
+  if (one.worthless) return h("td", {}, "saves nothing", h("small", {}, points));
+  return h("td", {}, many(estimate), h("small", {}, `[${many(early)}, ${many(late)}], ${points}`));
+}
+
 function billTable() {
   const now = settings();
   const back = new Map(paybacks(now).map((one) => [one.system, one]));
@@ -95,11 +103,10 @@ function billTable() {
   const cell = (text, small) => h("td", {}, text, small ? h("small", {}, small) : "");
   const lines = all.map(([row, bill]) => {
     const one = back.get(row.system);
-    const [estimate, early, late] = one ? one.questions : [];
     const ends = bill.ends[0] === bill.ends[1] ? "" : `[${bill.ends.map((end) => dollars(1000 * end)).join(", ")}]`;
-    return h("tr", bill.total === least && row.running ? { class: "least" } : {}, h("th", { scope: "row" }, row.system),
+    return h("tr", now.wrong > 0 && bill.total === least && row.running ? { class: "least" } : {}, h("th", { scope: "row" }, row.system),
       cell(dollars(1000 * bill.question), ends), cell(dollars(bill.perRight === null ? null : 1000 * bill.perRight)), cell(dollars(bill.built)), cell(dollars(1000 * bill.plain)),
-      cell(dollars(1000 * bill.total)), one ? cell(many(estimate), `[${many(early)}, ${many(late)}] against ${one.other}`) : cell("–"));
+      cell(dollars(1000 * bill.total)), paybackCell(one));
   });
   return [h("thead", {}, h("tr", {}, ...head.map((one) => h("th", { scope: "col" }, one)))), h("tbody", {}, ...lines)];
 }
