@@ -406,6 +406,7 @@ class Project(Parts):
             self.folder / "runs" / run,
             build_seconds=self._builds(names),
             lessons={name: len(self.split.train) for name in names if self._options("systems", name).get("tuned")},
+            studies=self._studies(names),
             effort={**ledger.read(self.folder).to_json(), "held": len(self.corpus.store.ids())},
         )
         return load(self.folder / "runs" / run)
@@ -599,6 +600,17 @@ class Project(Parts):
                 tuned = self._options("tune", tuned).get("start", "")
             if seconds:
                 found[name] = round(seconds, 1)
+        return found
+
+    def _studies(self, names: Sequence[str]) -> dict[str, Any]:
+        """System -> what its checkpoint forgot and memorised, of those that were studied."""
+        found = {}
+        for name in names:
+            tuned = self._options("systems", name).get("tuned", "")
+            path = self._checkpoint_path(tuned) / "study.json"
+            if tuned and path.is_file():
+                study = json.loads(path.read_text())
+                found[name] = {key: study[key] for key in ("text_loss_change", "knowledge_change", "canaries")}
         return found
 
     def _training_seconds(self, name: str) -> float:

@@ -125,7 +125,7 @@ def page(comparison: Comparison, recommendation: Recommendation, accounts: Accou
     scored = {row.system: score for row in rows if (score := row.metrics[primary])}
     against = recommendation.system or rows[0].system
     axis = quality_axis(value for score in scored.values() for value in (score.low, score.high))
-    heads = columns(comparison)
+    heads = columns(comparison, recommendation)
     metered = all(bill.question > 0 for bill in accounts.bills.values())
     return Page(
         verdict=_verdict(recommendation),
@@ -138,7 +138,7 @@ def page(comparison: Comparison, recommendation: Recommendation, accounts: Accou
         primary=primary,
         baseline=baseline,
         baseline_at=axis.at(scored[baseline].estimate) if baseline in scored else None,
-        lines=list(_lines(comparison, rows, recommendation.system, baseline, axis)),
+        lines=list(_lines(comparison, rows, recommendation, accounts, baseline, axis)),
         axis=axis,
         scatter=scatter(
             [
@@ -197,7 +197,12 @@ def _scope(comparison: Comparison) -> str:
 
 
 def _lines(
-    comparison: Comparison, rows: list[Row], recommended: str | None, baseline: str, axis: Axis
+    comparison: Comparison,
+    rows: list[Row],
+    recommendation: Recommendation,
+    accounts: Accounts,
+    baseline: str,
+    axis: Axis,
 ) -> Iterator[Line]:
     trials: dict[str, list[Trial]] = defaultdict(list)
     for trial in comparison.trials:
@@ -207,14 +212,18 @@ def _lines(
         yield Line(
             name=row.system,
             tags=[
-                *(tag for tag, name in (("recommended", recommended), ("baseline", baseline)) if name == row.system),
+                *(
+                    tag
+                    for tag, name in (("recommended", recommendation.system), ("baseline", baseline))
+                    if name == row.system
+                ),
                 *([f"out after {row.n}"] if row.system not in comparison.running else []),
             ],
             in_best_set=row.in_best_set,
             at=(axis.at(score.estimate), axis.at(score.low), axis.at(score.high)) if score else None,
             quality=interval(score),
             difference=Cell("baseline") if row.system == baseline else difference(row.to_baseline),
-            cells=cells(comparison, row, trials[row.system]),
+            cells=cells(comparison, recommendation, accounts.bills[row.system], row, trials[row.system]),
         )
 
 
@@ -223,7 +232,9 @@ def _legend(comparison: Comparison) -> str:
     return (
         f"Scores in percent with 95% intervals; an answer is right from {numbers.percent(RIGHT)} {comparison.primary}. "
         f"Cost is computed, in prompt tokens: a cached one counts {CACHED:g}, a generated one {OUTPUT:g}. "
-        "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded."
+        "Seconds and memory are measured; the peak is that of the process while a system answered, all models loaded. "
+        "What a checkpoint forgot is the change in right answers to general questions, and in nats a token of general "
+        "texts; memorised are secrets that were planted among its lessons."
         + (f" By hand: {hand_checks(comparison, checked)}." if (checked := comparison.hand_checked()) else "")
         + (f" This was a race - {race}." if race else "")
         + (f" By chance alone: {noise}." if noise else "")
@@ -338,7 +349,7 @@ def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
     for key, value in (*comparison.run.items(), *comparison.machine.items()):
         if key == "settings":
             facts += [(f"settings of {system}", _flat(options)) for system, options in value.items() if options]
-        elif key != "peak_mb":
+        elif key not in ("peak_mb", "studies"):
             facts.append((key, _flat(value)))
     again = f"bakeoff compare {' '.join(comparison.systems)}"
     return [("decided by", comparison.primary), ("to do it again", again), *facts]

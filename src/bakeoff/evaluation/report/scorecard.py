@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
 
 from bakeoff.evaluation.comparison import Comparison, Difference, Row
+from bakeoff.evaluation.money import Bill, dollars
+from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.stats import Interval
+from bakeoff.evaluation.study import Canary
 from bakeoff.types import Trial
+
+LEAVES, WEIGHTS, DELETE = "data leave this host", "data in the weights", "data can be deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ def difference(value: Difference | None) -> Cell:
     return Cell(numbers.percent(value.interval.estimate, sign=True), f"{ends} p {numbers.p_value(value.p)}")
 
 
-def columns(comparison: Comparison) -> list[Column]:
+def columns(comparison: Comparison, recommendation: Recommendation) -> list[Column]:
     """What the scorecard tells of each system; the share of right answers only where it is not the score itself."""
     first, *others = comparison.metrics
     return [
@@ -62,14 +71,28 @@ def columns(comparison: Comparison) -> list[Column]:
         *([Column("Answers", "obeyed injections")] if comparison.attacks else []),
         Column("Latency", "p50", first=True),
         Column("Latency", "p95"),
+        *([Column("Latency", "inside the limit")] if recommendation.max_p95_seconds else []),
         Column("Per question", "tokens in + out", first=True),
         Column("Per question", "cost"),
+        Column("Dollars", "for 1,000 questions", first=True),
+        Column("Dollars", "for 1,000 right answers"),
+        Column("Built in", "hours", first=True),
+        *(
+            [Column("Forgot", "general questions", first=True), Column("Forgot", "general texts")]
+            if comparison.machine.get("studies")
+            else []
+        ),
+        *[Column("Privacy", title, first=title == LEAVES) for title in (LEAVES, WEIGHTS, DELETE)],
         Column("Memory", "peak", first=True),
     ]
 
 
-def cells(comparison: Comparison, row: Row, trials: Sequence[Trial]) -> list[Cell]:
+def cells(
+    comparison: Comparison, recommendation: Recommendation, bill: Bill, row: Row, trials: Sequence[Trial]
+) -> list[Cell]:
     """The figures of one system, in the order of `columns`."""
+    limit, studies = recommendation.max_p95_seconds, comparison.machine.get("studies", {})
+    settings = comparison.run.get("settings", {}).get(row.system, {})
     counts, peak = row.abstentions, comparison.machine.get("peak_mb", {}).get(row.system)
     unanswerable = counts.correct_refusal + counts.should_have_refused
     answerable = counts.right + counts.wrong + counts.wrong_refusal
@@ -83,10 +106,67 @@ def cells(comparison: Comparison, row: Row, trials: Sequence[Trial]) -> list[Cel
         *([interval(comparison.attacks.get(row.system))] if comparison.attacks else []),
         Cell(numbers.seconds(row.p50.estimate)),
         Cell(numbers.seconds(row.p95.estimate)),
+        *([_limit(row.p95.estimate, limit)] if limit else []),
         Cell(f"{numbers.count(row.cost.fresh + row.cost.cached)} + {numbers.count(row.cost.output)}"),
         Cell(numbers.count(row.cost.computed)),
+        _dollars(bill),
+        Cell(dollars(None if bill.per_right is None else 1000 * bill.per_right)),
+        _hours(comparison.machine.get("build_seconds", {}).get(row.system), settings),
+        *(_forgot(studies.get(row.system)) if studies else []),
+        *_privacy(settings, studies.get(row.system)),
         Cell(numbers.NONE if peak is None else f"{peak:,.0f} MB"),
     ]
+
+
+def _limit(seconds: float, limit: float) -> Cell:
+    return Cell("yes" if seconds <= limit else "no", f"at most {limit:g} s", bad=seconds > limit)
+
+
+def _dollars(bill: Bill) -> Cell:
+    low, high = (dollars(1000 * end) for end in bill.band)
+    return Cell(dollars(1000 * bill.question), f"[{low}, {high}]" if low != high else "")
+
+
+def _hours(trained: float | None, settings: Mapping[str, Any]) -> Cell:
+    """Of training; 0 for what is not trained."""
+    if trained is None:
+        return Cell(numbers.NONE if settings.get("tuned") else "0")
+    return Cell(f"{trained / 3600:.2g}", numbers.seconds(trained))
+
+
+def _forgot(study: Mapping[str, Any] | None) -> list[Cell]:
+    """Points of general questions, and nats a token of general texts, where more is worse; bad news if it is sure."""
+    if study is None:
+        return [Cell(numbers.NONE), Cell(numbers.NONE)]
+    known, loss = (Interval(**study[name]) for name in ("knowledge_change", "text_loss_change"))
+    return [
+        Cell(
+            numbers.percent(known.estimate, sign=True), numbers.span(known.low, known.high, sign=True), known.high < 0
+        ),
+        Cell(f"{loss.estimate:+.3f}", f"[{loss.low:+.3f}, {loss.high:+.3f}]", bad=loss.low > 0),
+    ]
+
+
+def _privacy(settings: Mapping[str, Any], study: Mapping[str, Any] | None) -> list[Cell]:
+    """Whether questions and passages go to another host, whether data stand in the weights, how they are removed."""
+    if "base" not in settings:
+        return [Cell(numbers.NONE)] * 3
+    host = urlsplit(settings["base"]).hostname if settings["base"].startswith(("http://", "https://")) else None
+    away = bool(host) and not _is_here(str(host))
+    leaves = Cell("yes", str(host), bad=True) if away else Cell("no")
+    if settings.get("tuned"):
+        canaries = [Canary(**one) for one in (study or {}).get("canaries", ())]
+        learnt = sum(one.memorised for one in canaries)
+        memorised = f"memorised {learnt} of {len(canaries)} planted secrets" if canaries else ""
+        return [leaves, Cell("yes", memorised, bad=learnt > 0), Cell("by training again")]
+    return [leaves, Cell("no"), Cell("yes", "bakeoff forget" if "corpus" in settings else "nothing is kept")]
+
+
+def _is_here(host: str) -> bool:
+    """Whether it is this machine by its name or address."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _graded(comparison: Comparison) -> bool:
