@@ -377,6 +377,23 @@ def report(
     _finish(this, run, comparison, this.gates(fail_if or (), comparison.systems), as_json)
 
 
+@app.command()
+def history(project: Folder = HERE, as_json: Json = False) -> None:
+    """Show all comparisons of the project over time, and write them as a page, runs/history.html."""
+    from bakeoff.evaluation.history import changes
+
+    entries, path = _project(project).history()
+    if as_json:
+        _print_json([asdict(one) for one in entries])
+        return
+    for one, changed in zip(entries, changes(entries), strict=True):
+        best = ", ".join(f"{name} {100 * one.systems[name].estimate:.1f}" for name in one.best)
+        print(f"{one.when}  {one.run}  {one.questions} questions  {one.verdict}  best: {best}")
+        if changed:
+            print(f"    {changed}")
+    print(f"\nhistory: {path}")
+
+
 @app.command("list")
 def list_(
     kind: Annotated[

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.diagnosis import Diagnosis
     from bakeoff.evaluation.drafting import Drafted
     from bakeoff.evaluation.gates import Gate, Result
+    from bakeoff.evaluation.history import Entry
     from bakeoff.evaluation.money import Accounts
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
@@ -496,6 +497,7 @@ class Project(Parts):
         With `gates` that were judged, junit.xml too.
         """
         from bakeoff.evaluation import gates as gating
+        from bakeoff.evaluation import history
         from bakeoff.evaluation.report import write
 
         recommendation = self.recommend(comparison)
@@ -503,7 +505,28 @@ class Project(Parts):
         if gates:
             gating.write(gates, folder)
         accounts = self.accounts(comparison)
+        history.note(comparison, recommendation, folder)
         return recommendation, write(comparison, recommendation, folder, gates=gates, accounts=accounts)
+
+    def history(self) -> tuple[list[Entry], Path]:
+        """All comparisons of the project, oldest first, and the page `runs/history.html` that is written of them.
+
+        Runs from before there was a history are taken up. Raises `ConfigError` where nothing was compared yet.
+        """
+        from bakeoff.evaluation import history
+        from bakeoff.evaluation.compare import load
+        from bakeoff.evaluation.report.history import write
+
+        runs = self.folder / "runs"
+        known = {one.run for one in history.read(runs)}
+        for path in sorted(runs.glob("*/trials.jsonl")):
+            if path.parent.name not in known and (path.parent / "report.json").is_file():
+                comparison = load(path.parent)
+                history.note(comparison, self.recommend(comparison), path.parent)
+        entries = history.read(runs)
+        if not entries:
+            raise ConfigError("there are no comparisons yet; `bakeoff compare` makes one")
+        return entries, write(entries, runs)
 
     def recommend(self, comparison: Comparison) -> Recommendation:
         """Which system to ship, inside the limits of `[compare]`."""

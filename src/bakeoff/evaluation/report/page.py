@@ -10,6 +10,7 @@ from typing import Any
 from bakeoff.evaluation.comparison import RIGHT, Comparison, Row
 from bakeoff.evaluation.costs import CACHED, OUTPUT
 from bakeoff.evaluation.diagnosis import CAUSES, Diagnosis
+from bakeoff.evaluation.history import headline
 from bakeoff.evaluation.money import Accounts, dollars
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
@@ -128,7 +129,7 @@ def page(comparison: Comparison, recommendation: Recommendation, accounts: Accou
     heads = columns(comparison, recommendation)
     metered = all(bill.question > 0 for bill in accounts.bills.values())
     return Page(
-        verdict=_verdict(recommendation),
+        verdict=headline(recommendation),
         confidence=recommendation.confidence,
         sureness=SURENESS[recommendation.confidence],
         meaning=_meaning(recommendation),
@@ -166,15 +167,6 @@ def page(comparison: Comparison, recommendation: Recommendation, accounts: Accou
 def _effort(row: Row, accounts: Accounts, metered: bool) -> float:
     """Dollars for a thousand questions; median seconds where a system does not say what its answers took."""
     return 1000 * accounts.bills[row.system].question if metered else row.p50.estimate
-
-
-def _verdict(recommendation: Recommendation) -> str:
-    names = " and ".join(recommendation.between)
-    return {
-        "CLEAR": f"Ship {recommendation.system}.",
-        "LEAN": f"Lean towards {recommendation.system}.",
-        "UNDECIDED": f"Undecided between {names}." if names else "Undecided.",
-    }[recommendation.confidence]
 
 
 def _meaning(recommendation: Recommendation) -> str:
