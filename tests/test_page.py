@@ -230,6 +230,27 @@ def test_sliders_give_the_choice_and_the_bills_of_python(
     assert len(verdicts) > 1  # the settings matter
 
 
+def test_curves_cross_where_training_has_paid_for_itself(chromium: Browser, tmp_path: Path) -> None:
+    comparison = priced(2, 60)
+    chromium.open(write(comparison, clear(), tmp_path)["html"], "#hour=3&utilisation=0.9")
+    lines = chromium.js(
+        "Object.fromEntries([...document.querySelectorAll('.curves g')].filter((one) => one.querySelector('.trend')).map("
+        "(one) => [one.textContent, [...one.querySelector('.trend').points].map(({ x, y }) => [x, y])]))"
+    )
+    assert set(lines) == set(comparison.systems)
+    accounts = Accounts(comparison, Book(hour=3.0, utilisation=0.9))
+    asked = [100 * 1e7 ** (i / 59) for i in range(60)]
+    for name, points in lines.items():
+        # Lower on the page is cheaper, and so it is in the bills.
+        costs = [accounts.bills[name].at(questions, 0) for questions in asked]
+        for other, theirs in lines.items():
+            for i in (0, 30, 59):
+                apart = costs[i] - accounts.bills[other].at(asked[i], 0)
+                if abs(apart) > 0.02 * costs[i]:
+                    assert (points[i][1] < theirs[i][1]) is (apart > 0)
+    assert "NaN" not in chromium.js("document.querySelector('.curves').outerHTML")
+
+
 def close(found: Sequence[float | None], wanted: Sequence[float | None]) -> bool:
     """Equal to 9 digits; never stays never."""
     pairs = zip(found, wanted, strict=True)

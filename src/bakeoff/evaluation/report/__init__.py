@@ -25,7 +25,7 @@ from bakeoff.evaluation.report.packing import packed
 from bakeoff.evaluation.report.page import Page, page
 from bakeoff.files import write_atomically
 
-SCRIPTS = ("page", "statistics", "choice", "whatif", "explorer", "checks", "start")
+SCRIPTS = ("page", "statistics", "choice", "curves", "whatif", "explorer", "checks", "start")
 """In the order in which they run; one script in the page."""
 
 

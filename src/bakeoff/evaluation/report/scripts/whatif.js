@@ -85,6 +85,8 @@ const byChoice = h("select", { "aria-label": "What cost is counted in", onchange
   ...Object.entries(BY).map(([value, label]) => h("option", { value }, label)));
 const outcome = h("div", { class: "outcome", role: "status" });
 const bills = h("table", {});
+const plot = s("svg", { class: "curves", role: "img", viewBox: `0 0 ${CURVES.width} ${CURVES.height}`,
+  "aria-label": "Dollars for 1,000 questions by how many are asked over its life; the figures are in the table" });
 
 function paybackCell(one) {
   if (!one) return h("td", {}, "–");
@@ -121,10 +123,13 @@ function renderWhatIf() {
   outcome.replaceChildren(h("p", { class: "said-verdict" }, h("b", {}, verdictWords(found)), " ", h("span", { class: found.confidence }, found.confidence), " " + moreWords(found), " "),
     system ? h("p", {}, worthWords(system)) : "", changed ? back : h("p", { class: "note" }, "With the prices and limits of this report."));
   bills.replaceChildren(...billTable());
+  plot.replaceChildren(...curves(settings(), found.system ? [found.system] : found.between));
 }
 
 const MONEY = [...SLIDERS.map((one) => one.name), "by"];
 redraws.push((change) => { if (Object.keys(change).some((name) => MONEY.includes(name))) renderWhatIf(); });
 document.getElementById("what-if").replaceChildren(
   h("div", { class: "sliders" }, ...sliders.map((one) => one.element), field("Cheaper is counted in", byChoice)), outcome,
-  h("div", { class: "scroll", role: "region", "aria-label": "Costs", tabindex: "0" }, bills));
+  h("div", { class: "scroll", role: "region", "aria-label": "Costs", tabindex: "0" }, bills),
+  h("p", { class: "note curves-note" }, "Dollars for 1,000 questions with what was built and what wrong answers cost, by how many are asked; where curves cross, one pays back. Dotted: the number above. Bold: the choice."),
+  h("div", { class: "scroll", role: "region", "aria-label": "Costs by number of questions", tabindex: "0" }, plot));
