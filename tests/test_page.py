@@ -180,7 +180,7 @@ def priced(seed: int, questions: int) -> Comparison:
         machine={
             "build_seconds": {"lora": draw.uniform(1, 900), "lora + rag": draw.uniform(1, 900)},
             "lessons": {"lora": 40, "lora + rag": 40},
-            "effort": {"indexing": 30.0, "documents": 120, "drafting": 0.0, "training": {}},
+            "effort": {"indexing": 30.0, "documents": 120, "drafting": 90.0, "examples": 100},
         },
     )
 
@@ -234,8 +234,8 @@ def test_curves_cross_where_training_has_paid_for_itself(chromium: Browser, tmp_
     comparison = priced(2, 60)
     chromium.open(write(comparison, clear(), tmp_path)["html"], "#hour=3&utilisation=0.9")
     lines = chromium.js(
-        "Object.fromEntries([...document.querySelectorAll('.curves g')].filter((one) => one.querySelector('.trend')).map("
-        "(one) => [one.textContent, [...one.querySelector('.trend').points].map(({ x, y }) => [x, y])]))"
+        "Object.fromEntries([...document.querySelectorAll('.curves g')].filter((one) => one.querySelector('.trend'))"
+        ".map((one) => [one.textContent, [...one.querySelector('.trend').points].map(({ x, y }) => [x, y])]))"
     )
     assert set(lines) == set(comparison.systems)
     accounts = Accounts(comparison, Book(hour=3.0, utilisation=0.9))
@@ -260,7 +260,7 @@ def close(found: Sequence[float | None], wanted: Sequence[float | None]) -> bool
 def test_the_address_keeps_what_was_set_and_brings_it_back(chromium: Browser, tmp_path: Path) -> None:
     comparison = priced(2, 60)
     page = write(comparison, clear(), tmp_path, accounts=Accounts(comparison, Book(models=MODELS)))["html"]
-    chromium.open(page, "#hour=2.5&wrong=0.4&delta=7&by=dollars&show=differ&a=lora&b=prompt&cell=10")
+    chromium.open(page, "#hour=2.5&wrong=0.4&delta=7&by=dollars&show=differ&a=lora&b=prompt&cell=10&order=slowest")
     told = "document.querySelector('.outcome').innerText + document.getElementById('explorer').innerText"
     first = chromium.js(told)
     assert chromium.js("(({ hour, wrong, delta, by }) => [hour, wrong, delta, by])(bakeoff.settings())") == [
@@ -274,6 +274,11 @@ def test_the_address_keeps_what_was_set_and_brings_it_back(chromium: Browser, tm
     assert chromium.js("[bakeoff.settings().questions, bakeoff.state.cell]") == [5000, "10"]
     chromium.js("bakeoff.set({ questions: 100000 })")
     assert chromium.js(told) == first
+    chromium.open(page, "#order=hardest")
+    rights = chromium.js(
+        "[...document.querySelectorAll('#explorer article')].map((one) => one.querySelectorAll('.answer.right').length)"
+    )
+    assert rights == sorted(rights) and rights[0] < rights[-1]
     chromium.open(page, "#hour=-3&wrong=lots&by=shells&at=900&cell=7")
     assert chromium.js("(({ hour, wrong, by, at, cell }) => [hour, wrong, by, at, cell])(bakeoff.state)") == [
         *(0.1, 0, "tokens", 1, "")

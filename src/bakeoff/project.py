@@ -408,7 +408,11 @@ class Project(Parts):
             build_seconds=self._builds(names),
             lessons={name: len(self.split.train) for name in names if self._options("systems", name).get("tuned")},
             studies=self._studies(names),
-            effort={**ledger.read(self.folder).to_json(), "held": len(self.corpus.store.ids())},
+            effort={
+                **ledger.read(self.folder).to_json(),
+                "held": len(self.corpus.store.ids()),
+                "examples": len(self._reading.examples),
+            },
         )
         return load(self.folder / "runs" / run)
 

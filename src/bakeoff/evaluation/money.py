@@ -39,7 +39,10 @@ class Bill:
     """For each right answer; None where none is right."""
     training: float
     indexing: float
+    drafting: float
+    """Of the questions that it learnt from, where a model drafted them."""
     labelling: float
+    """People's time for them."""
     refresh: float | None
     """To follow a change of one document: index it again, or train again; None where it was not measured."""
     refresh_by: Refresh
@@ -48,7 +51,7 @@ class Bill:
 
     @property
     def build(self) -> float:
-        return self.training + self.indexing + self.labelling
+        return self.training + self.indexing + self.drafting + self.labelling
 
     def at(self, questions: float, wrong: float) -> float:
         """Dollars a question with its share of what was built, and what wrong answers cost."""
@@ -121,6 +124,12 @@ class Accounts:
         documents = effort.get("documents", 0)
         return float(effort["indexing"] / documents * effort.get("held", documents)) if documents else 0.0
 
+    def drafting_seconds(self, system: str) -> float:
+        """The share of all drafting that made the questions from which a system learnt."""
+        machine = self._comparison.machine
+        effort, lessons = machine.get("effort", {}), machine.get("lessons", {}).get(system, 0)
+        return float(effort["drafting"] * lessons / effort["examples"]) if effort.get("examples") else 0.0
+
     @cached_property
     def paybacks(self) -> list[Payback]:
         """Each system that was trained against the best that was not, of those that ran to the end."""
@@ -185,6 +194,7 @@ class Accounts:
                     "right_answer": {"value": bill.per_right, "tag": "computed"},
                     "training": {"value": bill.training, "tag": "computed"},
                     "indexing": {"value": bill.indexing, "tag": "computed"},
+                    "drafting": {"value": bill.drafting, "tag": "computed"},
                     "labelling": {"value": bill.labelling, "tag": "assumed"},
                     "refresh": {"value": bill.refresh, "by": bill.refresh_by, "tag": "computed"},
                     "total": {"value": bill.at(book.questions, book.wrong), "tag": "computed"},
@@ -214,6 +224,7 @@ class Accounts:
             per_right=question / right if right else None,
             training=book.device(trained or 0.0),
             indexing=book.device(self.indexing_seconds) if "corpus" in settings else 0.0,
+            drafting=book.device(self.drafting_seconds(system)),
             labelling=book.example * machine.get("lessons", {}).get(system, 0),
             refresh=refresh,
             refresh_by=by,

@@ -111,6 +111,7 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages, steps: Ste
             if (score := scores.get(metric)) is not None
         ],
         "seconds": numbers.seconds(trial.seconds),
+        "wall": round(trial.seconds, 4),
         "usage": [answer.usage.fresh, answer.usage.cached, answer.usage.output, float(f"{answer.usage.seconds:.12g}")],
         "citations": [
             {

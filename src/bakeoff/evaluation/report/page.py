@@ -330,6 +330,7 @@ def _prices(accounts: Accounts) -> list[str]:
     ]
     if refreshed:
         notes.append(f"To follow a change of one document (computed): {', '.join(refreshed)}.")
+    notes.append("All dollars are computed, from what was measured at these prices; what the sliders set is assumed.")
     took = dollars(accounts.evaluation())
     notes.append(f"The answers of this evaluation took {took} (computed); that is no part of what a system costs.")
     return notes

@@ -31,7 +31,7 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
                 "wrong": bill.wrong,
                 "computed": cost.computed,
                 "means": [cost.fresh, cost.cached, cost.output, cost.measured],
-                "training": trained.get(row.system, 0.0),
+                "training": trained.get(row.system, 0.0) + accounts.drafting_seconds(row.system),
                 "indexing": accounts.indexing_seconds if bill.indexing else 0.0,
                 "labelling": bill.labelling,
                 "trained": row.system in trained,

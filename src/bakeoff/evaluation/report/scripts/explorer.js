@@ -5,8 +5,9 @@ const SIGNS = { right: "✓ right", wrong: "✗ wrong", error: "! failed", unsco
 const SHOWS = { all: "All", wrong: "All wrong", differ: "Systems differ" };
 if (data.checking.sample.length) SHOWS.check = "Check by hand";
 const CELLS = ["11", "10", "01", "00"]; // first and second system of the pair, 1 for right
+const ORDERS = { asked: "as asked", hardest: "hardest first", slowest: "slowest first", longest: "longest answers first" };
 const PAGE = 20;
-const EXPLORER = ["q", "kind", "show", "a", "b", "cell", "at"];
+const EXPLORER = ["q", "kind", "show", "a", "b", "cell", "at", "order"];
 let shown = PAGE;
 
 remember("q", "", (text) => text);
@@ -15,6 +16,7 @@ remember("show", "all", oneOf(Object.keys(SHOWS)));
 remember("a", data.pair[0], oneOf(data.systems));
 remember("b", data.pair[1], oneOf(data.systems));
 remember("cell", "", oneOf(CELLS));
+remember("order", "asked", oneOf(Object.keys(ORDERS)));
 
 // ---- filters
 
@@ -33,6 +35,14 @@ function matches(question) {
   if (ids.has(state.q)) return question.id === state.q;
   return question.haystack.includes(state.q.toLowerCase());
 }
+
+// What a question is ordered by, the largest first; equals stay as they were asked.
+const WEIGHTS = {
+  asked: () => 0,
+  hardest: (question) => -mean([0, ...question.answers.map((answer) => (answer && answer.score) || 0)]),
+  slowest: (question) => Math.max(0, ...question.answers.map((answer) => (answer ? answer.wall : 0))),
+  longest: (question) => Math.max(0, ...question.answers.map((answer) => (answer ? answer.text.length : 0))),
+};
 
 const ids = new Set(data.questions.map((question) => question.id));
 
@@ -127,6 +137,9 @@ function choose(label, name, values, any) {
 
 function controls(counts) {
   const kinds = field("Kind", choose("Kind of question", "kind", data.kinds, "every kind"));
+  const order = h("select", { "aria-label": "Order of the questions", onchange: () => set({ order: order.value }) },
+    ...Object.entries(ORDERS).map(([value, label]) => h("option", { value }, label)));
+  order.value = state.order;
   const shows = Object.entries(SHOWS).map(([show, label]) => press(label, state.show === show, { show }, label));
   const button = (cell) => {
     const words = [...cell].map((right) => (right === "1" ? "right" : "wrong"));
@@ -139,7 +152,7 @@ function controls(counts) {
   const pair = h("div", { class: "pair" }, choose("First system", "a", data.systems), "against", choose("Second system", "b", data.systems));
   if (state.show === "check") return [field("Show", h("div", { class: "segments" }, ...shows))];
   return [data.kinds.length > 1 ? kinds : "", field("Show", h("div", { class: "segments" }, ...shows)),
-    data.systems.length > 1 ? field("Two systems, right or wrong", pair, square) : ""];
+    field("Order", order), data.systems.length > 1 ? field("Two systems, right or wrong", pair, square) : ""];
 }
 
 function render() {
@@ -147,7 +160,9 @@ function render() {
   const matching = data.questions.filter(matches);
   const counts = { "11": 0, "10": 0, "01": 0, "00": 0 };
   for (const question of matching) if (cellOf(question)) counts[cellOf(question)] += 1;
-  const listed = state.cell ? matching.filter((question) => cellOf(question) === state.cell) : matching;
+  const weight = WEIGHTS[state.order];
+  const listed = matching.filter((question) => !state.cell || cellOf(question) === state.cell)
+    .map((question) => [weight(question), question]).sort((a, b) => b[0] - a[0]).map(([, question]) => question);
   const focus = document.activeElement && document.activeElement.getAttribute("aria-label");
   filters.replaceChildren(...controls(counts));
   if (search.value !== state.q) search.value = state.q;
