@@ -375,9 +375,9 @@ def test_every_control_is_reached_by_the_tab_key_and_has_a_name(chromium: Browse
         assert [node for node in named if not node.get("name", {}).get("value")] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_what_is_behind_it(chromium: Browser, report: Path, scheme: str) -> None:
-    chromium.look(scheme=scheme)
+@pytest.mark.parametrize(("scheme", "media"), [("light", ""), ("dark", ""), ("dark", "print")])
+def test_text_stands_out_from_what_is_behind_it(chromium: Browser, report: Path, scheme: str, media: str) -> None:
+    chromium.look(scheme=scheme, media=media)
     for address in ("", "#show=check", "#wrong=1&show=differ"):
         chromium.open(report, address)
         faint = chromium.js(CONTRAST)
