@@ -85,6 +85,7 @@ def ask(corpus: Corpus, examples: Sequence[Example], path: Path) -> list[dict[st
                     "id": example.id,
                     "removed": removed,
                     "group": example.group,
+                    "text": answer.text,
                     "features": features,
                     "right": not removed and (recall.score(example, answer) or 0.0) >= RIGHT,
                     "refused": answer.outcome != "answered",
