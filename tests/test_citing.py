@@ -80,6 +80,14 @@ def test_words_that_a_passage_says_in_another_connexion_are_not_cited() -> None:
     assert cite("Wood burn days, steel oil repairs brass.", [passage]).citations == ()
 
 
+@pytest.mark.parametrize(
+    "frame", ["", "The answer is: ", "According to the passages, ", "Based on the given context, "]
+)
+def test_how_a_reply_begins_is_no_claim(frame: str) -> None:
+    assert cite(f"{frame}90 grams", [TITAN]).citations
+    assert cite(f"{frame}95 grams", [TITAN]).citations == ()
+
+
 def test_a_bare_yes_is_about_its_question() -> None:
     assert cite("Yes [1]", [TITAN], "Does the Titan weigh 90 grams?").text == "Yes [1]"
     assert cite("Yes [1]", [TITAN], "Does the Titan weigh 95 grams?").text == "Yes"
