@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench-answers: .venv/ready  ## What citations are worth, and when to refuse, on 
 
 bench-citing: .venv/ready  ## Do people agree with what is cited? DATA=folder with begin_dev
 	$(BIN)/python benchmarks/citing.py --data $(DATA)
+
+bench-overhead: .venv/ready .venv-peers/ready  ## Our own code around retrieval and generation, beside peers: DATA=folder
+	$(BIN)/python benchmarks/overhead.py --data $(DATA)
 
 bench-attack: .venv/ready  ## How often a document is obeyed, with and without marks around it: DATA=folder
 	$(BIN)/python benchmarks/attack.py --data $(DATA)

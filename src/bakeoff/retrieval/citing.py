@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -121,9 +122,9 @@ class _Claim:
     def support(self, hits: Sequence[Hit]) -> float:
         """Share of the words that the passages hold; 0 where they lack a number or a name, or say the words apart."""
         known = set[str]().union(*map(held, hits))
-        neighbours = {pair for hit in hits for pair in _pairs(_whole(hit))}
-        paired = sum(pair in neighbours for pair in self.pairs)
-        if not self.words or self.exact - known or paired < PAIRED * len(self.pairs):
+        neighbours = [_neighbours(_whole(hit)) for hit in hits]
+        paired = sum(any(pair in told for told in neighbours) for pair in self.pairs)
+        if not self.words or self.exact - known or paired < int(PAIRED * len(self.pairs)):
             return 0.0
         return len(self.words & known) / len(self.words)
 
@@ -143,9 +144,20 @@ def _citation(number: int, chunk: Chunk, about: set[str], made_by: Any) -> Citat
     return Citation(number, chunk, offset, offset + len(quote), quote, made_by)
 
 
-def held(hit: Hit) -> set[str]:
+def held(hit: Hit) -> frozenset[str]:
     """Content words of a passage and of the title that it stands under."""
-    return words(_whole(hit))
+    return _held(_whole(hit))
+
+
+# Each sentence of an answer is held against the same few passages.
+@lru_cache(64)
+def _held(text: str) -> frozenset[str]:
+    return frozenset(words(text))
+
+
+@lru_cache(64)
+def _neighbours(text: str) -> frozenset[tuple[str, str]]:
+    return frozenset(_pairs(text))
 
 
 def _whole(hit: Hit) -> str:
