@@ -68,6 +68,10 @@ def test_a_project_remembers_comparisons_that_later_ones_replace(
     for limit, fresh in ((6, False), (6, False), (8, True)):
         one.report("latest", one.compare(limit=limit, fresh=fresh))
     one.report("latest", one.rescore("latest"))
+    toml = project / "bakeoff.toml"
+    toml.write_text(toml.read_text() + "[compare]\ndelta = 0.9\n")
+    later = Project(project)
+    later.report("latest", later.rescore("latest"))  # the same answers, judged in another way
     entries, page = one.history()
     assert [found.questions for found in entries] == [6, 8] and page == project / "runs" / "history.html"
     (project / "runs" / FILE).unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,14 @@ def test_the_price_book_knows_models_of_known_endpoints_and_counts_cached_tokens
     said = book(asked, config.Costs(models={"mine": {"input": 1.0, "cached": 0.5, "output": 2.0}}))
     assert said.models["lora"] == Tokens(1.0, 0.5, 2.0, "bakeoff.toml")
     assert not book(comparison, config.Costs()).said  # that host has no price
+
+
+def test_without_the_price_book_a_model_of_an_endpoint_says_how_to_get_it(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    found = book(comparison, config.Costs())
+    assert "pip install 'bakeoff[openai]'" in found.unknown["api"] and not found.models
 
 
 @pytest.mark.parametrize(

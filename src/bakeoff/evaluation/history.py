@@ -84,7 +84,10 @@ def headline(recommendation: Recommendation) -> str:
 
 
 def read(runs: Path) -> list[Entry]:
-    """All comparisons, oldest first; raises `DataError` for a damaged line."""
+    """All comparisons, oldest first; raises `DataError` for a damaged line.
+
+    Of several reports of the same answers, as with another delta, the last counts.
+    """
     found = [
         Entry(
             **{
@@ -95,7 +98,7 @@ def read(runs: Path) -> list[Entry]:
         )
         for row in records.read(runs / FILE)
     ]
-    return sorted(found, key=lambda one: one.when)
+    return sorted({(one.run, one.when, one.examples): one for one in found}.values(), key=lambda one: one.when)
 
 
 def changes(entries: list[Entry]) -> list[str]:

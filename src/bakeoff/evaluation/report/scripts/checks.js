@@ -100,7 +100,7 @@ function blind(question) {
   return [...texts].map(([text, systems]) => ({ text, systems })).sort((a, b) => scramble(a.text) - scramble(b.text));
 }
 
-const markOf = (question, answer) => marks.get(key(answer.systems[0], question.id));
+const markOf = (question, answer) => answer.systems.map((system) => marks.get(key(system, question.id))).find((one) => one !== undefined);
 const sampled = () => data.questions[checking.sample[state.at - 1]];
 
 function mark(question, answer, right) {
@@ -166,6 +166,7 @@ function onKey(event) {
   if (state.show !== "check" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (step && event.target.closest(".scroll")) return; // there, arrows scroll
   if (step) {
     const at = state.at + step;
     if (at >= 1 && at <= checking.sample.length) set({ at });
