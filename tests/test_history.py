@@ -65,7 +65,7 @@ def test_a_project_remembers_comparisons_that_later_ones_replace(
 ) -> None:
     monkeypatch.setattr("bakeoff.evaluation.folder.os.fsync", lambda descriptor: None)
     one = Project(project)
-    for limit, fresh in ((6, False), (6, False), (8, True)):
+    for limit, fresh in ((2, False), (2, False), (3, True)):
         one.report("latest", one.compare(limit=limit, fresh=fresh))
     one.report("latest", one.rescore("latest"))
     toml = project / "bakeoff.toml"
@@ -73,11 +73,11 @@ def test_a_project_remembers_comparisons_that_later_ones_replace(
     later = Project(project)
     later.report("latest", later.rescore("latest"))  # the same answers, judged in another way
     entries, page = one.history()
-    assert [found.questions for found in entries] == [6, 8] and page == project / "runs" / "history.html"
+    assert [found.questions for found in entries] == [2, 3] and page == project / "runs" / "history.html"
     (project / "runs" / FILE).unlink()
-    assert [found.questions for found in Project(project).history()[0]] == [8]  # what still stands in the folder
+    assert [found.questions for found in Project(project).history()[0]] == [3]  # what still stands in the folder
     run(["history", "-C", str(project)], monkeypatch)
-    assert "latest  8 questions" in capsys.readouterr().out
+    assert "latest  3 questions" in capsys.readouterr().out
     run(["history", "-C", str(project), "--json"], monkeypatch)
     assert [found["run"] for found in json.loads(capsys.readouterr().out)] == ["latest"]
 

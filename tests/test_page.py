@@ -158,7 +158,7 @@ MODELS = {"few-shot": Tokens(0.4, 0.1, 1.6, "bakeoff.toml")}
 SETTINGS: list[dict[str, Any]] = [
     dict(zip(("hour", "utilisation", "scale", "questions", "wrong", "delta", "by"), values, strict=True))
     for values in product(
-        *((0.05, 3.0), (0.1, 0.9), (0.02, 1.0, 30.0), (500.0, 1e7), (0.0, 0.001, 2.0), (0.0, 0.03, 0.1, 0.2)),
+        *((0.05, 3.0), (0.1, 0.9), (0.02, 30.0), (500.0, 1e7), (0.0, 0.001, 2.0), (0.0, 0.03, 0.1, 0.2)),
         ("tokens", "dollars"),
     )
 ]
@@ -196,7 +196,7 @@ def accounts_at(comparison: Comparison, book: Book, setting: dict[str, Any]) -> 
     return Accounts(comparison, replace(book, models=models, said=setting["by"] == "dollars", **kept))
 
 
-@pytest.mark.parametrize(("seed", "questions"), [(1, 30), (2, 60), (3, 200)])
+@pytest.mark.parametrize(("seed", "questions"), [(1, 30), (3, 120)])
 def test_sliders_give_the_choice_and_the_bills_of_python(
     chromium: Browser, tmp_path: Path, seed: int, questions: int
 ) -> None:
@@ -207,7 +207,7 @@ def test_sliders_give_the_choice_and_the_bills_of_python(
         "choice: bakeoff.recommend(one), bills: bakeoff.rows.map((row) => bakeoff.billOf(row, one)),"
         "back: bakeoff.paybacks(one), worth: bakeoff.rows.map((row) => bakeoff.worth(row.system, one)) }))"
     )
-    assert len(shown) == len(SETTINGS) == 576
+    assert len(shown) == len(SETTINGS) == 384
     verdicts = set()
     for one, found in zip(SETTINGS, shown, strict=True):
         accounts = accounts_at(comparison, book, one)

@@ -12,7 +12,7 @@ from bakeoff.evaluation import checks, records, stats
 from bakeoff.evaluation.comparison import RIGHT, Comparison
 from bakeoff.evaluation.diagnose import CLOSED, GOLD_ONLY
 from bakeoff.evaluation.report import numbers
-from bakeoff.evaluation.report.packing import Passages, Steps
+from bakeoff.evaluation.report.packing import Passages, Steps, one_line
 from bakeoff.retrieval.citing import SUPPORTED
 from bakeoff.types import Chunk, Evidence, Example, Trial
 
@@ -42,10 +42,11 @@ def explorer(
     trials = {(trial.example_id, trial.system): trial for trial in comparison.trials}
     groups = list(comparison.groups(list(comparison.examples)))
     numbered = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    lines = [one_line(chunk.text) for _, chunk in passages.values()]
     questions = []
     for example, group in zip(comparison.examples.values(), groups, strict=True):
         asked = [trials.get((example.id, system)) for system in systems]
-        steps = Steps(passages)
+        steps = Steps(passages, lines)
         answers = [_answer(comparison, trial, passages, steps, again or {}) if trial else None for trial in asked]
         about = _question(example, asked, passages)
         questions.append({**about, "group": numbered[group], "answers": answers, "details": steps.details})

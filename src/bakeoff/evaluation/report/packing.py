@@ -30,8 +30,10 @@ def unpacked(text: str) -> Any:
 class Steps:
     """The steps of the answers to one question; what several systems saw is held once."""
 
-    def __init__(self, passages: Passages) -> None:
+    def __init__(self, passages: Passages, lines: Sequence[str]) -> None:
+        """`lines`: each passage on one line, in the order of their positions."""
         self._passages = passages
+        self._lines = lines
         self._places: dict[str, int] = {}
         self.details: list[list[str | int]] = []
         """Pieces of text; a number is the passage that stands there on one line."""
@@ -49,8 +51,8 @@ class Steps:
     def _pieces(self, detail: str, hits: Sequence[Hit]) -> list[str | int]:
         pieces: list[str | int] = [detail]
         for hit in hits:
-            number, chunk = self._passages[hit.chunk.id]
-            line = one_line(chunk.text)
+            number = self._passages[hit.chunk.id][0]
+            line = self._lines[number]
             for i, piece in enumerate(pieces):
                 if isinstance(piece, str) and line and line in piece:
                     before, after = piece.split(line, 1)
