@@ -197,6 +197,19 @@ def test_a_project_notes_what_building_took_and_reports_it(project: Path) -> Non
     assert money["systems"]["zero-shot"]["indexing"]["value"] == 0.0
 
 
+def test_trainings_that_were_thrown_away_and_checkpoints_it_started_from_count(tmp_path: Path) -> None:
+    for name, seconds in (("first", 60.0), ("second", 30.0), ("bought", 500.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "checkpoint.json").write_text(json.dumps({"seconds": seconds}))
+    study = {"text_loss_change": 1, "knowledge_change": 2, "canaries": [], "verdict": "?"}
+    (tmp_path / "second" / "study.json").write_text(json.dumps(study))
+    for name, seconds in (("first", 60.0), ("second", 25.0), ("second", 30.0)):
+        ledger.note(tmp_path, "tune", seconds, name=name)
+    trained = {"chain": [tmp_path / "second", tmp_path / "first"], "own": [tmp_path / "bought"]}
+    assert ledger.training_seconds(trained, ledger.read(tmp_path)) == {"chain": 115.0, "own": 500.0}
+    assert ledger.studies(trained) == {"chain": {"text_loss_change": 1, "knowledge_change": 2, "canaries": []}}
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "-"), (0.0, "$0"), (1234.5, "$1,234"), (1.234, "$1.23"), (0.04217, "$0.0422"), (12.34, "$12.3")],

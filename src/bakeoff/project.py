@@ -191,7 +191,7 @@ class Project(Parts):
                 progress=progress,
                 **task.options,
             )
-            ledger.note(self.folder, "tune", self._training_seconds(name), name=name)
+            ledger.note(self.folder, "tune", ledger.seconds_of(out), name=name)
         if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
             self._study(name, task, progress)
         return made
@@ -403,13 +403,14 @@ class Project(Parts):
             race=self.config.compare.delta if race else None,
             progress=progress,
         )
+        trained, effort = self._trained(names), ledger.read(self.folder)
         note_builds(
             self.folder / "runs" / run,
-            build_seconds=self._builds(names),
-            lessons={name: len(self.split.train) for name in names if self._options("systems", name).get("tuned")},
-            studies=self._studies(names),
+            build_seconds=ledger.training_seconds(trained, effort),
+            studies=ledger.studies(trained),
+            lessons=dict.fromkeys(trained, len(self.split.train)),
             effort={
-                **ledger.read(self.folder).to_json(),
+                **effort.to_json(),
                 "held": len(self.corpus.store.ids()),
                 "examples": len(self._reading.examples),
             },
@@ -615,33 +616,15 @@ class Project(Parts):
         used = {self._options("systems", name).get("tuned", "") for name in names}
         return [name for name in self.config.tune if name in used]
 
-    def _builds(self, names: Sequence[str]) -> dict[str, float]:
-        """System -> seconds of all trainings of its checkpoint and those it starts from, of those that have one."""
-        effort = ledger.read(self.folder).training
-        found = {}
-        for name in names:
-            tuned, seconds = self._options("systems", name).get("tuned", ""), 0.0
-            while tuned:
-                # A checkpoint that came from elsewhere was not trained here: its own word counts.
-                seconds += max(effort.get(tuned, 0.0), self._training_seconds(tuned))
-                tuned = self._options("tune", tuned).get("start", "")
-            if seconds:
-                found[name] = round(seconds, 1)
-        return found
-
-    def _studies(self, names: Sequence[str]) -> dict[str, Any]:
-        """System -> what its checkpoint forgot and memorised, of those that were studied."""
-        found = {}
+    def _trained(self, names: Sequence[str]) -> dict[str, list[Path]]:
+        """System -> folders of its checkpoint and of those that this one started from, for systems that have one."""
+        found: dict[str, list[Path]] = {}
         for name in names:
             tuned = self._options("systems", name).get("tuned", "")
-            path = self._checkpoint_path(tuned) / "study.json"
-            if tuned and path.is_file():
-                study = json.loads(path.read_text())
-                found[name] = {key: study[key] for key in ("text_loss_change", "knowledge_change", "canaries")}
+            while tuned:
+                found.setdefault(name, []).append(self._checkpoint_path(tuned))
+                tuned = self._options("tune", tuned).get("start", "")
         return found
-
-    def _training_seconds(self, name: str) -> float:
-        return float(json.loads((self._checkpoint_path(name) / "checkpoint.json").read_text())["seconds"])
 
     def _documents(self) -> tuple[list[Example], list[Example]]:
         """Examples that are running text and all documents of the index; of these every twentieth validates."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,3 +47,27 @@ def read(project: Path) -> Effort:
         if row["what"] == "tune":
             training[row["name"]] += row["seconds"]
     return Effort(seconds["index"], documents, seconds["draft"], dict(training))
+
+
+def training_seconds(trained: Mapping[str, Sequence[Path]], effort: Effort) -> dict[str, float]:
+    """System -> seconds of all trainings of its checkpoints.
+
+    A checkpoint that came from elsewhere was not noted here: its own word counts.
+    """
+    return {
+        system: round(sum(max(effort.training.get(path.name, 0.0), seconds_of(path)) for path in paths), 1)
+        for system, paths in trained.items()
+    }
+
+
+def seconds_of(checkpoint: Path) -> float:
+    """What its last training took."""
+    return float(json.loads((checkpoint / "checkpoint.json").read_text())["seconds"])
+
+
+def studies(trained: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, Any]]:
+    """System -> what its checkpoint forgot and memorised, of those that were studied."""
+    wanted = ("text_loss_change", "knowledge_change", "canaries")
+    found = {system: paths[0] / "study.json" for system, paths in trained.items()}
+    held = {system: json.loads(path.read_text()) for system, path in found.items() if path.is_file()}
+    return {system: {key: study[key] for key in wanted} for system, study in held.items()}
