@@ -247,11 +247,12 @@ def test_the_markdown_opens_with_the_verdict_and_its_tables_parse(comparison: Co
         text = write(one, clear(), tmp_path)["md"].read_text(encoding="utf-8")
         assert text.startswith("**Ship lora + rag.** CLEAR")
         tables = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
-        assert len(tables) == 2
+        assert len(tables) == 3
         for table in tables:
             widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
             assert len(widths) == 1
         assert len(tables[0].splitlines()) == 2 + len(comparison.systems)
+        assert text.index("<details>") < text.index(tables[1]) < text.index("</details>")
         assert "<script" not in re.sub(r"\\<", "", text)
 
 

@@ -8,21 +8,30 @@ from collections.abc import Sequence
 from bakeoff.evaluation.report.page import Page, Why
 from bakeoff.evaluation.report.scorecard import Column
 
+SHORT = (("Answers", "failed"), ("Latency", "p95"), ("Per question", "cost"), ("Dollars", "for 1,000 questions"))
+"""Columns beside the score, in the table that is seen first; the whole scorecard can be opened."""
+
 
 def markdown(page: Page, gates: Sequence[str] = ()) -> str:
     """GitHub-flavoured Markdown of a page; `gates`: what came of each condition, in words."""
-    heads = ["system", f"{page.primary} [95%]", f"against {page.baseline}"]
-    wanted = [i for i, column in enumerate(page.columns) if column.title != page.primary]
+    short = [i for i, column in enumerate(page.columns) if (column.group, column.title) in SHORT]
     table = _table(
-        [*heads, *(_title(page.columns[i]) for i in wanted)],
+        ["system", f"{page.primary} [95%]", f"against {page.baseline}", *(_title(page.columns[i]) for i in short)],
         [
             [
                 f"**{_plain(line.name)}**" if line.in_best_set else _plain(line.name),
                 str(line.quality),
                 str(line.difference),
-                *(str(line.cells[i]) for i in wanted),
+                *(_plain(str(line.cells[i])) for i in short),
             ]
             for line in page.lines
+        ],
+    )
+    scorecard = _table(
+        ["", *(line.name for line in page.lines)],
+        [
+            [_plain(_title(column)), *(_plain(str(line.cells[i])) for line in page.lines)]
+            for i, column in enumerate(page.columns)
         ],
     )
     slices = [
@@ -36,6 +45,7 @@ def markdown(page: Page, gates: Sequence[str] = ()) -> str:
         f"{page.scope}. Bold: the best set, which no other system is shown to beat.",
         _list("Why", page.reasons),
         _list("Flips if", page.flips),
+        f"<details><summary>Scorecard</summary>\n\n{scorecard}\n\n</details>",
         "**By kind of question**" if slices else "",
         _table(["kind", "n", *(line.name for line in page.lines)], slices) if slices else "",
         _plain(page.flagged) if slices else "",
@@ -68,5 +78,5 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` as itself: no markup of Markdown or HTML, no mention, no line break."""
-    return re.sub(r"([\\`*_\[\]<>|#@~&!])", r"\\\1", " ".join(text.split()))
+    """`text` as itself: no markup of Markdown or HTML, no mention, no formula between dollar signs, no line break."""
+    return re.sub(r"([\\`*_\[\]<>|#@~&!$])", r"\\\1", " ".join(text.split()))
