@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit coverage test-slow docs screenshot bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-labels bench-claims clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-labels bench-claims clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,7 @@ test-slow: .venv/ready  ## The checks that need minutes: kill tests at length, t
 docs: .venv/ready  ## Write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
 
+.PHONY: screenshot
 screenshot: .venv/ready  ## Take the picture of the README anew, of the demo's last run; needs Chromium
 	$(BIN)/python docs/screenshot.py $(DEMO)/runs/latest/report.html
 
