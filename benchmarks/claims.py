@@ -151,8 +151,8 @@ def main() -> None:
             changes(worlds, answers["changed"]),
             forgetting(checkpoints, arguments.out / "general.json"),
             *([depths(arguments.data, arguments.out)] if path and path.is_file() else []),
-            f"`make bench-claims DATA=...`, SmolLM2-135M-Instruct, on {machine()}; percent of {arguments.questions} questions "
-            f"in {len(NAMES)} documents, with 95% intervals that keep the questions of a document together.",
+            f"`make bench-claims DATA=...`, SmolLM2-135M-Instruct, on {machine()}; percent of {arguments.questions} "
+            f"questions in {len(NAMES)} documents, with 95% intervals that keep the questions of a document together.",
         ]
     )
     publish("claims", text, PAGE)
