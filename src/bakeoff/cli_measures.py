@@ -1,0 +1,34 @@
+"""Commands that measure what a comparison alone does not show; `bakeoff.cli` has the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakeoff.terminal import HERE, Folder, Json, Run, print_json, progress
+
+app = typer.Typer()
+
+
+@app.command()
+def validate_metrics(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Labelled answers; by default the hand checks of a run.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; can be repeated.")] = None,
+    run: Run = "latest",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Say how well each metric agrees with people, on labelled answers or on your own hand checks."""
+    from bakeoff.measuring import validate_metrics as validate
+
+    with progress() as advance:
+        found = validate(project, files or (), metrics=metric or (), run=run, progress=advance)
+    if as_json:
+        print_json({str(source): one for source, one in found.items()})
+        return
+    for source, one in found.items():
+        print(f"{source}: {one}")
