@@ -27,7 +27,7 @@ def validate_metrics(
     is kept in the run's folder. Files need no project.
     """
     project = Project(folder) if not files or (folder / config.FILE).is_file() else None
-    wanted = list(metrics) or plugins.names("metrics")
+    wanted = [project.metric(name) if project else name for name in metrics or _ready(project)]
     if project is None or files:
         found = {}
         for path in files:
@@ -44,3 +44,13 @@ def validate_metrics(
     validation = validate(rows, wanted, (), progress)
     write_json(project.folder / "runs" / run / FILE, asdict(validation))
     return {f"hand checks of {run}": validation}
+
+
+def _ready(project: Project | None) -> list[str]:
+    """All metrics but those that need options and have none."""
+    configured = project.config.metrics if project else {}
+    return [
+        name
+        for name in plugins.names("metrics")
+        if name in configured or not hasattr(plugins.module("metrics", name), "make")
+    ]

@@ -25,6 +25,7 @@ from bakeoff.types import (
 if TYPE_CHECKING:
     from bakeoff.corpus import Corpus
     from bakeoff.corpus.addresses import Source
+    from bakeoff.evaluation.metrics import Scoring
     from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.queries import Rewrite
     from bakeoff.systems import RAG
@@ -55,6 +56,11 @@ class Parts:
         self._tuned: dict[str, Generator] = {}
         for name in self.config.systems:
             self._check_system(name)
+        for name in self.config.metrics:
+            if name not in plugins.names("metrics"):
+                raise ConfigError(
+                    f"{config.FILE} [metrics]: {UnknownNameError('metric', name, plugins.names('metrics'))}"
+                )
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -135,6 +141,26 @@ class Parts:
         return (
             hybrid if name == "hybrid" else Reranked(hybrid, self._reranker(index), depth=self.config.retrieval.depth)
         )
+
+    @cached_property
+    def metrics(self) -> list[str | Scoring]:
+        """Those of `[compare]`, the deciding one first; with options from `[metrics.<name>]` they are built here."""
+        return [self.metric(name) for name in self.config.compare.metrics]
+
+    def metric(self, name: str) -> str | Scoring:
+        """The metric `name` as this project has it."""
+        from bakeoff.evaluation.metrics import Scoring
+
+        module, options = plugins.module("metrics", name), self.config.metrics.get(name)
+        make = getattr(module, "make", None)
+        if make is None and options is None:
+            return name
+        if options is None:
+            raise ConfigError(f"the metric {name!r} needs a table [metrics.{name}] in {config.FILE}; {module.ABOUT}")
+        if make is None:
+            raise ConfigError(f"{config.FILE} [metrics.{name}]: the metric {name!r} has no options; delete the table")
+        config.check_options(f"{config.FILE} [metrics.{name}]", options, make, also={})
+        return Scoring(name, module.VERSION, make(self.folder, **options), str(options.get("model", "")))
 
     @cached_property
     def _reading(self) -> Reading:

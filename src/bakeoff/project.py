@@ -333,7 +333,7 @@ class Project(Parts):
             rag,
             shots,
             chosen,
-            self.config.compare.metrics,
+            self.metrics,
             out=self.folder / "runs" / run,
             seed=self.config.seed,
             settings=dict.fromkeys(asked, made_from) | dict.fromkeys((screen.RETRIEVAL, screen.ORACLE), read),
@@ -360,7 +360,7 @@ class Project(Parts):
         from bakeoff.evaluation.compare import compare, load
         from bakeoff.evaluation.folder import note_builds
 
-        names = list(names) or list(self.config.systems)
+        metrics, names = self.metrics, list(names) or list(self.config.systems)
         if not names:
             raise ConfigError(f"no systems to compare: add [systems.<name>] tables to {config.FILE}")
         if self.config.corpus.sources:
@@ -377,7 +377,7 @@ class Project(Parts):
         compare(
             [self.system(name) for name in names],
             list(test),
-            self.config.compare.metrics,
+            metrics,
             out=self.folder / "runs" / run,
             seed=self.config.seed,
             baseline=self.config.compare.baseline if self.config.compare.baseline in names else "",
@@ -410,7 +410,7 @@ class Project(Parts):
                 f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint or "
                 f"the documents changed; run `bakeoff compare {name} --run {run} --fresh` first"
             )
-        system, metric = self.system(name), self.config.compare.metrics[0]
+        system, metric = self.system(name), self.metrics[0]
         out = self.folder / "runs" / run / "diagnosis" / name
         tuned = self._options("systems", name).get("tuned", "")
         generator = self._generator(tuned)
@@ -455,9 +455,9 @@ class Project(Parts):
         folder = self.folder / "runs" / run
         if not (folder / "trials.jsonl").is_file():
             raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
-        score(folder, examples_of(folder), self.config.compare.metrics)
+        score(folder, examples_of(folder), self.metrics)
         if (folder / AGAIN / "trials.jsonl").is_file():
-            score(folder / AGAIN, examples_of(folder / AGAIN), self.config.compare.metrics)
+            score(folder / AGAIN, examples_of(folder / AGAIN), self.metrics)
         return load(folder)
 
     def gates(self, conditions: Sequence[str], names: Sequence[str] = ()) -> list[Gate]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata, t
 
-from bakeoff.errors import DataError
+from bakeoff.errors import BakeoffError, DataError
 from bakeoff.evaluation.metrics import Scoring, scoring
 from bakeoff.evaluation.stats import LEVEL, Floats, Interval, score_interval, wilson
 from bakeoff.examples.files import Row, read
@@ -81,6 +81,9 @@ class Agreement:
     thresholds: tuple[float, float]
     """Those two."""
     kappa: float
+    verbosity: Interval | None
+    """How much more it favours long answers than people do: its share of right ones less theirs, among the longer half
+    less the same among the shorter; 0 is even-handed."""
     tau: Interval | None
     """Kendall's rank correlation of the systems' mean scores with their shares of right answers; `n` systems."""
 
@@ -160,6 +163,8 @@ def agreement(rows: Sequence[Labelled], metric: str | Scoring) -> Agreement | No
     for row in rows:
         try:
             values.append(metric.score(row.example, row.answer))
+        except BakeoffError:  # a judge that does not answer
+            raise
         except Exception as problem:  # a metric that fails has not scored, as in a run
             values.append(None)
             faults.append(f"{type(problem).__name__}: {problem}")
@@ -185,6 +190,7 @@ def agreement(rows: Sequence[Labelled], metric: str | Scoring) -> Agreement | No
         tuned=tuned,
         thresholds=thresholds,
         kappa=_kappa(called, right),
+        verbosity=_verbosity(called, right, np.array([len(row.answer.text) for row in kept]), groups),
         tau=_tau(scores, right, groups, [row.system for row in kept], names),
     )
 
@@ -206,12 +212,9 @@ def auc(scores: Floats, right: Bools, groups: Sequence[str]) -> Interval | None:
     influence = np.empty(len(scores))
     influence[right] = (beats - area) / len(yes)
     influence[~right] = (beaten - area) / len(no)
-    _, cluster = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.bincount(cluster, weights=influence)
-    clusters = len(sums)
+    error, clusters = _error(influence, groups)
     if clusters < 2:
         return Interval(area, 0.0, 1.0, len(scores))
-    error = math.sqrt(float(np.sum(sums**2)) * clusters / (clusters - 1))
     if area in (0.0, 1.0) or error == 0:
         ends = wilson(area * min(len(yes), len(no)), min(len(yes), len(no)))
         return Interval(area, ends.low, ends.high, len(scores))
@@ -237,6 +240,26 @@ def _at_best_threshold(scores: Floats, right: Bools, groups: Sequence[str]) -> t
     chosen = [best_threshold(scores[half], right[half]) if half.any() else RIGHT for half in (second, ~second)]
     called = scores >= np.where(second, chosen[1], chosen[0])
     return score_interval(called == right, groups), (chosen[0], chosen[1])
+
+
+def _verbosity(called: Bools, right: Bools, lengths: NDArray[np.int_], groups: Sequence[str]) -> Interval | None:
+    favour = called.astype(float) - right.astype(float)
+    long = lengths > np.median(lengths)
+    if not (long.any() and (~long).any()):
+        return None
+    means = [float(favour[half].mean()) for half in (long, ~long)]
+    influence = np.where(long, (favour - means[0]) / long.sum(), -(favour - means[1]) / (~long).sum())
+    error, clusters = _error(influence, groups)
+    half = float(t.ppf(1 - LEVEL / 2, clusters - 1)) * error if clusters > 1 else math.inf
+    gap = means[0] - means[1]
+    return Interval(gap, gap - half, gap + half, len(favour)).clip(-2, 2)
+
+
+def _error(influence: Floats, groups: Sequence[str]) -> tuple[float, int]:
+    """Standard error of a sum whose terms are dependent within clusters, and the number of clusters."""
+    _, cluster = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(cluster, weights=influence)
+    return math.sqrt(float(np.sum(sums**2)) * len(sums) / max(len(sums) - 1, 1)), len(sums)
 
 
 def _kappa(called: Bools, right: Bools) -> float:
@@ -307,7 +330,16 @@ def _texts(row: Row, values: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def table(found: Sequence[Agreement]) -> str:
     """A line a metric, percent where a share is meant."""
-    head = ("metric", "n", "not scored", "AUC", "agrees at 0.5", "at the best threshold", "kappa", "ranks systems")
+    head = (
+        "metric",
+        "n",
+        "not scored",
+        "AUC",
+        "agrees at 0.5",
+        "best threshold",
+        "favours long",
+        "ranks systems",
+    )
     rows = [
         (
             one.metric,
@@ -316,7 +348,7 @@ def table(found: Sequence[Agreement]) -> str:
             _range(one.auc) if one.auc else "-",
             _range(one.accuracy),
             f"{_range(one.tuned)} (from {' or '.join(dict.fromkeys(f'{at:.2f}' for at in one.thresholds))})",
-            f"{one.kappa:.2f}",
+            _signed(one.verbosity) if one.verbosity else "-",
             _tau_text(one.tau) if one.tau else "-",
         )
         for one in found
@@ -328,6 +360,10 @@ def table(found: Sequence[Agreement]) -> str:
 
 def _range(interval: Interval) -> str:
     return f"{100 * interval.estimate:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _signed(interval: Interval) -> str:
+    return f"{100 * interval.estimate:+.0f} [{100 * interval.low:+.0f}, {100 * interval.high:+.0f}]"
 
 
 def _tau_text(tau: Interval) -> str:

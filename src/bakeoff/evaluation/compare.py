@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff import plugins
-from bakeoff.errors import ConfigError, DataError, UnknownNameError
+from bakeoff.errors import BakeoffError, ConfigError, DataError, UnknownNameError
 from bakeoff.evaluation import checks, folder, records
 from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
 from bakeoff.evaluation.diagnosis import load_all
+from bakeoff.evaluation.metrics import Scoring, scoring
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
 from bakeoff.types import Answer, Example, System, Trial
@@ -52,7 +52,7 @@ Progress = Callable[[int, int, str], None]
 def compare(
     systems: Sequence[System],
     examples: Sequence[Example],
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str | Scoring] = METRICS,
     *,
     out: str | Path,
     seed: int = 0,
@@ -69,20 +69,19 @@ def compare(
     `again` asks the baseline a second time, to see what differs by chance alone (A/A). `race` stops asking systems that
     are surely more than so much worse than another, as a share of questions.
     """
-    for metric in metrics:
-        plugins.module("metrics", metric)
+    scorings = [scoring(metric) for metric in metrics]
     ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, progress=progress)
     if race is None:
         ask(systems, out=Path(out), baseline=baseline)
         (Path(out) / racing.FILE).unlink(missing_ok=True)
     else:
         asking = partial(ask, out=Path(out), baseline=baseline)
-        _race(systems, examples, metrics[0], Path(out), race, seed, fresh, asking)
-    score(Path(out), examples, metrics)
+        _race(systems, examples, scorings[0], Path(out), race, seed, fresh, asking)
+    score(Path(out), examples, scorings)
     if again:
         twice = [system for system in systems if system.name == (baseline or systems[0].name)]
         ask(twice, out=Path(out) / AGAIN)
-        score(Path(out) / AGAIN, examples, metrics)
+        score(Path(out) / AGAIN, examples, scorings)
     return load(Path(out))
 
 
@@ -129,25 +128,26 @@ def collect(
                     folder.note_machine(out, system.name)
 
 
-def score(out: Path, examples: Sequence[Example], metrics: Sequence[str] = METRICS) -> None:
+def score(out: Path, examples: Sequence[Example], metrics: Sequence[str | Scoring] = METRICS) -> None:
     """Score the answers in `out` by `metrics` against `examples`, anew; no model is loaded.
 
     A line of `scores.jsonl` holds the value and its status: ok, not_applicable (nothing to score), or error (the
     metric raised). A system that raised is scored 0 wherever an empty answer could be scored at all.
     """
     known = {example.id: example for example in examples}
-    loaded = [plugins.module("metrics", metric) for metric in metrics]
+    loaded = [scoring(metric) for metric in metrics]
     rows = []
     for row in records.read(out / "trials.jsonl"):
         trial = records.trial(row)
-        for name, module in zip(metrics, loaded, strict=True):
+        for metric in loaded:
             rows.append(
                 {
                     "system": trial.system,
                     "example_id": trial.example_id,
-                    "metric": getattr(module, "NAME", name),
-                    "version": getattr(module, "VERSION", 1),
-                    **_value(module.score, known[trial.example_id], trial),
+                    "metric": metric.name,
+                    "version": metric.version,
+                    **({"model": metric.model} if metric.model else {}),
+                    **_value(metric.score, known[trial.example_id], trial),
                 }
             )
     with folder.locked(out):
@@ -192,6 +192,7 @@ def load(out: Path) -> Comparison:
         diagnoses=load_all(out, run["settings"]),
         second=_second(out, run),
         race=race,
+        judges={row["metric"]: row["model"] for row in rows if "model" in row},
         checks=checks.read(out),
     )
 
@@ -204,7 +205,7 @@ def examples_of(out: Path) -> list[Example]:
 def _race(
     systems: Sequence[System],
     examples: Sequence[Example],
-    metric: str,
+    metric: Scoring,
     out: Path,
     delta: float,
     seed: int,
@@ -218,7 +219,6 @@ def _race(
     """
     ordered = racing.order(examples, seed)
     groups = [example.group or f" {example.id}" for example in ordered]
-    scorer = plugins.module("metrics", metric).score
     scores = {system.name: np.full(len(ordered), np.nan) for system in systems}
     running, before = list(systems), 0
     gone: dict[str, int] = {}
@@ -229,7 +229,7 @@ def _race(
         held = {(row["system"], row["example_id"]): records.trial(row) for row in rows}
         for system in running:
             for place in range(before, look):
-                value = _value(scorer, ordered[place], held[system.name, ordered[place].id])["value"]
+                value = _value(metric.score, ordered[place], held[system.name, ordered[place].id])["value"]
                 scores[system.name][place] = np.nan if value is None else value
         before = look
         if look < len(ordered):
@@ -268,6 +268,8 @@ def _ask(system: System, example: Example) -> Trial:
 def _value(metric: Callable[[Example, Answer], float | None], example: Example, trial: Trial) -> dict[str, Any]:
     try:
         value = metric(example, trial.answer)
+    except BakeoffError:  # a judge that does not answer: to be mended, then the same command goes on
+        raise
     except Exception as problem:  # one metric's fault must not lose the other scores
         return {"value": None, "status": "error", "reason": f"{type(problem).__name__}: {problem}"}
     if value is None:

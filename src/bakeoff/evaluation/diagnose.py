@@ -19,7 +19,7 @@ from bakeoff.evaluation import compare, gold
 from bakeoff.evaluation.comparison import RIGHT, Comparison
 from bakeoff.evaluation.diagnosis import RETRIEVED, Diagnosis, Finding, diagnosis
 from bakeoff.evaluation.gold import Given, Gold, Located
-from bakeoff.evaluation.metrics import _text, recall
+from bakeoff.evaluation.metrics import Scoring, _text, recall
 from bakeoff.systems import RAG
 from bakeoff.types import Answer, Example, Hit, Question, Retriever, System
 
@@ -47,7 +47,7 @@ def diagnose(
     closed: System,
     comparison: Comparison,
     corpus: Located,
-    metric: str,
+    metric: str | Scoring,
     *,
     out: Path,
     evidence: Mapping[str, Example] | None = None,
@@ -113,7 +113,7 @@ def diagnose_closed(
     comparison: Comparison,
     corpus: Located,
     trained_on: Sequence[Example],
-    metric: str,
+    metric: str | Scoring,
     *,
     out: Path,
     settings: Mapping[str, Any] | None = None,
@@ -377,7 +377,7 @@ class _Reworded:
 def _ask(
     systems: Sequence[System],
     examples: Sequence[Example],
-    metric: str,
+    metric: str | Scoring,
     out: Path,
     settings: Mapping[str, Any] | None,
     fresh: bool,

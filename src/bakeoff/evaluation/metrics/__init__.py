@@ -2,6 +2,8 @@
 
 A file exposes `score(example, answer)`: from 0 to 1, higher is better, None where there is nothing to score. Further
 `ABOUT` (one line), `VERSION` (raised whenever scores would change), and `NAME` where it is shown under another name.
+A metric with options also exposes `make(folder, *, ...)`, which returns what scores: its keyword-only parameters are
+the keys of `[metrics.<name>]`, and `folder` is the project's.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ class Scoring:
     """As it is shown, such as `ndcg@10`."""
     version: int
     score: Metric
+    model: str = ""
+    """Whose opinion the score is, where a model was asked."""
 
 
 def scoring(metric: str | Scoring) -> Scoring:
