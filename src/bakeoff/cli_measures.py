@@ -32,3 +32,23 @@ def validate_metrics(
         return
     for source, one in found.items():
         print(f"{source}: {one}")
+
+
+@app.command("freshness")
+def freshness_(
+    systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
+    facts: Annotated[int, typer.Option(help="How many facts to edit, delete and add, at most.")] = 10,
+    run: Run = "latest",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Change facts in a copy of your documents, index it again, and say how soon the answers follow."""
+    from bakeoff.measuring import freshness
+
+    with progress() as advance:
+        found = freshness(project, systems or (), facts=facts, run=run, progress=advance)
+    if as_json:
+        print_json([one.to_json() for one in found])
+        return
+    for one in found:
+        print(one)

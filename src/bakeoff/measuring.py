@@ -1,7 +1,9 @@
-"""What is measured beside a comparison: how far metrics can be trusted."""
+"""What is measured beside a comparison: how far metrics can be trusted, and how soon answers follow the documents."""
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError
 from bakeoff.evaluation.agreement import FILE, Validation, hand_checked, read_labelled, validate
+from bakeoff.evaluation.freshness import Freshness
 from bakeoff.files import write_json
 from bakeoff.project import Progress, Project
 
@@ -44,6 +47,52 @@ def validate_metrics(
     validation = validate(rows, wanted, (), progress)
     write_json(project.folder / "runs" / run / FILE, asdict(validation))
     return {f"hand checks of {run}": validation}
+
+
+def freshness(
+    folder: Path,
+    names: Sequence[str] = (),
+    *,
+    facts: int = 10,
+    run: str = "latest",
+    progress: Progress | None = None,
+) -> list[Freshness]:
+    """How soon the answers of the named systems (by default all) follow changes of the documents.
+
+    Everything happens in a copy of the files and the index. Kept for the report of `run`.
+    """
+    from bakeoff.evaluation.freshness import copied, measure, plant, save
+
+    project = Project(folder)
+    names = list(names) or list(project.config.systems)
+    kinds = {name: project._options("systems", name) for name in names}  # raises for a name that is not there
+    readers = [name for name, options in kinds.items() if options["type"] in ("rag", "react")]
+    found = {name: _without_documents(project, name) for name in names if name not in readers}
+    if readers:
+        project._require_index()
+        project.split  # noqa: B018  the evidence is located in the index as it is, before the copy is changed
+        sources, options = project._sources(()), project.config.corpus
+        with copied(project.folder / "index", project.index, sources, options.access) as twin_files:
+            twin = copy.copy(project)
+            twin.__dict__["corpus"] = twin_files.corpus
+            twin_files.sync(progress)
+            planted = plant(project.split.test, twin_files.corpus, twin_files.files, facts, project.config.seed)
+            measured = measure([twin.system(name) for name in readers], planted, twin_files, progress)
+        found |= {one.system: one for one in measured}
+    for name, one in found.items():
+        save(one, project.folder / "runs" / run, project._settings(name))
+    return [found[name] for name in names]
+
+
+def _without_documents(project: Project, name: str) -> Freshness:
+    """Of a system that reads none: what was trained must be trained again."""
+    tuned = project._options("systems", name).get("tuned", "")
+    if not tuned:
+        return Freshness(name, "never")
+    path = project._checkpoint_path(tuned) / "checkpoint.json"
+    if not path.is_file():
+        raise ConfigError(f"the checkpoint {tuned!r} is not there yet; run `bakeoff tune {tuned}`, or leave {name} out")
+    return Freshness(name, "retrain", json.loads(path.read_text())["seconds"])
 
 
 def _ready(project: Project | None) -> list[str]:

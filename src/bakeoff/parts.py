@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, UnknownNameError
 from bakeoff.types import (
+    Embedder,
     Example,
     Generator,
     Index,
@@ -64,13 +65,17 @@ class Parts:
 
     @cached_property
     def corpus(self) -> Corpus:
+        return self.index(self.folder / "index", self.config.corpus.embedder, self.config.corpus.store)
+
+    def index(self, folder: Path, embedder: Embedder | str = "", store: str = "sqlite") -> Corpus:
+        """An index in `folder` with the options of `[corpus]`, by default with this project's own embedder."""
         from bakeoff.corpus import Corpus
 
         options = self.config.corpus
         return Corpus(
-            self.folder / "index",
-            options.embedder,
-            store=options.store,
+            folder,
+            embedder or self.corpus.embedder,
+            store=store,
             vectors=options.vectors,
             chunk_tokens=options.chunk_tokens,
             headers=options.headers,

@@ -23,6 +23,7 @@ from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
 from bakeoff.evaluation.diagnosis import load_all
+from bakeoff.evaluation.freshness import load_all as load_freshness
 from bakeoff.evaluation.metrics import Scoring, scoring
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
@@ -189,6 +190,7 @@ def load(out: Path) -> Comparison:
         run=run,
         machine=json.loads(machine.read_text()) if machine.is_file() else {},
         attacks=rates(out, run["settings"]),
+        freshness=load_freshness(out, run["settings"]),
         diagnoses=load_all(out, run["settings"]),
         second=_second(out, run),
         race=race,

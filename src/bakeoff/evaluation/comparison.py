@@ -13,6 +13,7 @@ import numpy as np
 from bakeoff.evaluation import checks, stats, text
 from bakeoff.evaluation.costs import BreakEven, Cost, cost
 from bakeoff.evaluation.diagnosis import Diagnosis
+from bakeoff.evaluation.freshness import Freshness
 from bakeoff.evaluation.race import Race
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
@@ -110,6 +111,8 @@ class Comparison:
     machine: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Interval] = field(default_factory=dict)
     """System -> share of injections that it obeyed, where `bakeoff attack` was run."""
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    """System -> how soon it follows changed documents, where `bakeoff freshness` was run."""
     checks: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(system, example id) -> 1 where a person called the answer right, else 0; of a random sample of questions."""
     judges: Mapping[str, str] = field(default_factory=dict)
@@ -283,6 +286,7 @@ class Comparison:
             "run": dict(self.run),
             "machine": dict(self.machine),
             "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
+            "freshness": {system: found.to_json() for system, found in self.freshness.items()},
             "break_even": [{**asdict(one), "questions": one.questions} for one in self.break_evens()],
             "hand_checked": {system: asdict(interval) for system, interval in self.hand_checked().items()},
             "judges": {metric: {"model": model, **self._calibration(metric)} for metric, model in self.judges.items()},
