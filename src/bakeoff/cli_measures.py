@@ -52,3 +52,24 @@ def freshness_(
         return
     for one in found:
         print(one)
+
+
+@app.command("reversal")
+def reversal_(
+    pairs: Annotated[Path, typer.Argument(help='A file with a line a pair: {"a": "Ada", "b": "the head"}.')],
+    count: Annotated[int, typer.Option("-n", "--count", help="How many of the pairs; 0 means all.")] = 20,
+    base: Annotated[str, typer.Option(help="The model; by default the project's.")] = "",
+    epochs: Annotated[int, typer.Option(help="How often each lesson is seen; 0 means the usual.")] = 0,
+    run: Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")] = "reversal",
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Tune on facts in one direction and ask in both, beside RAG: is B is A known to who learnt A is B? Resumes."""
+    from bakeoff.measuring import reversal
+
+    with progress() as advance:
+        found = reversal(project, pairs, count=count, base=base, epochs=epochs, run=run, progress=advance)
+    if as_json:
+        print_json(found)
+    else:
+        print(found)

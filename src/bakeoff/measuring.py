@@ -12,6 +12,7 @@ from bakeoff import config, plugins
 from bakeoff.errors import ConfigError
 from bakeoff.evaluation.agreement import FILE, Validation, hand_checked, read_labelled, validate
 from bakeoff.evaluation.freshness import Freshness
+from bakeoff.evaluation.reversal import Reversal
 from bakeoff.files import write_json
 from bakeoff.project import Progress, Project
 
@@ -82,6 +83,34 @@ def freshness(
     for name, one in found.items():
         save(one, project.folder / "runs" / run, project._settings(name))
     return [found[name] for name in names]
+
+
+def reversal(
+    folder: Path,
+    pairs: Path,
+    *,
+    count: int = 20,
+    base: str = "",
+    run: str = "reversal",
+    epochs: int = 0,
+    progress: Progress | None = None,
+) -> Reversal:
+    """How much of what is learnt in one direction is known in the other, on `count` of the `pairs`; resumes.
+
+    `base` and the embedder are the project's, where there is one.
+    """
+    from bakeoff.evaluation import reversal as reversing
+
+    settings = config.read(folder) if (folder / config.FILE).is_file() else config.Config()
+    return reversing.reversal(
+        reversing.read_pairs(pairs, count),
+        folder / "runs" / run,
+        base=base or settings.base,
+        embedder=settings.corpus.embedder,
+        seed=settings.seed,
+        options={"epochs": epochs} if epochs else {},
+        progress=progress,
+    )
 
 
 def _without_documents(project: Project, name: str) -> Freshness:
