@@ -53,16 +53,23 @@ FAILED = 3
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to make the project.")] = HERE,
     demo: Annotated[bool, typer.Option(help="With the documents and questions of a fictional company.")] = False,
+    template: Annotated[str, typer.Option(help="With an example of this use; --list shows all.")] = "",
+    list_templates: Annotated[bool, typer.Option("--list", help="Only list the templates.")] = False,
     weights: Annotated[bool, typer.Option(help="Fetch the default models now, so that all else works offline.")] = True,
 ) -> None:
-    """Make a project: bakeoff.toml, and with --demo documents and questions to try."""
-    from bakeoff.scaffold import create
+    """Make a project: bakeoff.toml, and with --demo or --template documents and questions to try."""
+    from bakeoff.scaffold import TEMPLATES, create
 
+    if list_templates:
+        for name, about in TEMPLATES.items():
+            print(f"{name:<18} {about}")
+        return
     with _progress() as progress:
-        created = create(folder, demo=demo, weights=weights, progress=progress)
+        created = create(folder, demo=demo, template=template, weights=weights, progress=progress)
     for path in created:
         print(f"made {path}")
-    print(f"next: cd {folder} && bakeoff ingest" if folder != HERE else "next: bakeoff ingest")
+    begin = "bakeoff ingest" if (folder / "documents").is_dir() or (folder / "memory").is_dir() else "bakeoff compare"
+    print(f"next: cd {folder} && {begin}" if folder != HERE else f"next: {begin}")
 
 
 @app.command()
