@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from bakeoff.evaluation.reversal import Pair, Reversal, reversal
 from bakeoff.evaluation.stats import Interval
 
 RUN = Path("reverse_experiments") / "june_version_7921032488"
+EVERY = 20.0
+said = [0.0]
 PHRASES = 10
 """Test prompts of each fact stand together."""
 
@@ -72,7 +75,8 @@ def report(found: Reversal, options: argparse.Namespace) -> str:
 
 def say(done: int, total: int, text: str) -> None:
     """A line now and then."""
-    if done % 50 == 0:
+    if time.monotonic() - said[-1] > EVERY:
+        said.append(time.monotonic())
         print(f"{text} {done}/{total}", flush=True)
 
 

@@ -18,6 +18,7 @@ from bakeoff.types import (
     Changes,
     Checkpoint,
     Example,
+    Generator,
     Hit,
     Message,
     Retriever,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
+    from bakeoff.evaluation.sharing import Work
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.tuning.check import Base, Preflight, Training
     from bakeoff.tuning.search import Found
@@ -359,6 +361,7 @@ class Project(Parts):
         """
         from bakeoff.evaluation.compare import compare, load
         from bakeoff.evaluation.folder import note_builds
+        from bakeoff.evaluation.sharing import Work
 
         metrics, names = self.metrics, list(names) or list(self.config.systems)
         if not names:
@@ -374,8 +377,10 @@ class Project(Parts):
         for name in names:
             self._bring_decider(name, progress)
         test = self.split.test[:limit] if limit else self.split.test
+        work = Work()
+        sharing = _Sharing(self, work)
         compare(
-            [self.system(name) for name in names],
+            [sharing.system(name) for name in names],
             list(test),
             metrics,
             out=self.folder / "runs" / run,
@@ -385,6 +390,7 @@ class Project(Parts):
             fresh=fresh,
             again=again,
             race=self.config.compare.delta if race else None,
+            work=work,
             progress=progress,
         )
         note_builds(self.folder / "runs" / run, self._builds(names))
@@ -580,6 +586,20 @@ class Project(Parts):
             if start in seen:
                 raise ConfigError(f"{config.FILE} [tune.{name}] start: {' from '.join([*seen, start])} never begins")
             seen.append(start)
+
+
+class _Sharing(Parts):
+    """A project whose systems do the same work once."""
+
+    def __init__(self, project: Parts, work: Work) -> None:
+        self.__dict__.update(project.__dict__)
+        self._work = work
+
+    def _generator(self, tuned: str) -> Generator:
+        return self._work.generator(super()._generator(tuned))
+
+    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
+        return self._work.retriever(super().retriever(name, groups=groups), (name, groups))
 
 
 class _Rehearsal(Parts):

@@ -25,6 +25,7 @@ from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, R
 from bakeoff.evaluation.diagnosis import load_all
 from bakeoff.evaluation.freshness import load_all as load_freshness
 from bakeoff.evaluation.metrics import Scoring, scoring
+from bakeoff.evaluation.sharing import Work
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
 from bakeoff.types import Answer, Example, System, Trial
@@ -62,16 +63,17 @@ def compare(
     fresh: bool = False,
     again: bool = False,
     race: float | None = None,
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Ask `systems` the `examples`, score by `metrics` (the first decides), and compare; resumes what stands in `out`.
 
     `baseline` names the system the others are held against, by default the first. `fresh` discards earlier answers.
     `again` asks the baseline a second time, to see what differs by chance alone (A/A). `race` stops asking systems that
-    are surely more than so much worse than another, as a share of questions.
+    are surely more than so much worse than another, as a share of questions. `work`: what `systems` share.
     """
     scorings = [scoring(metric) for metric in metrics]
-    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, progress=progress)
+    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, work=work, progress=progress)
     if race is None:
         ask(systems, out=Path(out), baseline=baseline)
         (Path(out) / racing.FILE).unlink(missing_ok=True)
@@ -81,6 +83,8 @@ def compare(
     score(Path(out), examples, scorings)
     if again:
         twice = [system for system in systems if system.name == (baseline or systems[0].name)]
+        if work:
+            work.forget()  # or nothing could differ
         ask(twice, out=Path(out) / AGAIN)
         score(Path(out) / AGAIN, examples, scorings)
     return load(Path(out))
@@ -99,6 +103,7 @@ def collect(
     settings: folder.Settings | None = None,
     fresh: bool = False,
     now: tuple[Sequence[System], Sequence[Example]] | None = None,
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
@@ -121,7 +126,7 @@ def collect(
                 new = {example.id for example in questions if (system.name, example.id) not in asked}
                 for example in questions:
                     if example.id in new:
-                        folder.append(file, records.line(_ask(system, example)))
+                        folder.append(file, records.line(_ask(system, example, work or Work())))
                     done += 1
                     if progress:
                         progress(done, total, system.name)
@@ -255,13 +260,14 @@ def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
 # ---------------------------------------------------------------- asking and scoring
 
 
-def _ask(system: System, example: Example) -> Trial:
+def _ask(system: System, example: Example, work: Work) -> Trial:
+    work.credit()  # of an answer that raised
     start = time.perf_counter()
     try:
         answer, error = system.answer(example.question), ""
     except Exception as problem:  # whatever a system raises is its wrong answer, and the others go on
         answer, error = Answer("", "error"), f"{type(problem).__name__}: {problem}"
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + work.credit()
     if not isinstance(answer, Answer):
         raise ConfigError(f"system {system.name!r} answered with {type(answer).__name__}; return a bakeoff.Answer")
     return Trial(system.name, example.id, answer, seconds, error)
