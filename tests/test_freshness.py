@@ -224,6 +224,10 @@ def test_the_comparison_shows_what_was_measured_of_the_same_system(
     found = Project(project).rescore().freshness
     assert {name: one.way for name, one in found.items()} == {"zero-shot": "never", "rag": "index"}
     assert len(found["rag"].turns) == 3
+    assert run.invoke(app, ["report", "-C", str(project)]).exit_code == 0
+    page = (project / "runs" / "latest" / "report.md").read_text()
+    assert "stale after an edit" in page and re.search(r"\| 0\.0 \[0\.0, \d+\.\d\] \| [\d.,]+ m?s \[", page)
+    assert re.search(r"^\| \**zero-shot.*\| all \| never \|", page, re.MULTILINE)
     # Other settings, another system: what was measured is not shown.
     path = project / "runs" / "latest" / "freshness" / "rag.json"
     path.write_text(path.read_text().replace('"type": "rag"', '"type": "rag", "k": 9'))

@@ -151,6 +151,8 @@ def test_hand_checks_calibrate_the_judge_of_a_project(project: Path, monkeypatch
     report = json.loads((project / "runs" / "latest" / "report.json").read_text())
     found = report["comparison"]["judges"]["judge"] if "comparison" in report else report["judges"]["judge"]
     assert found["model"] == f"{url}#m" and found["agrees"]["estimate"] == pytest.approx(0.8)
+    page = (project / "runs" / "latest" / "report.html").read_text()
+    assert "Judge is the opinion of" in page and "hand checks to 80.0" in page
     validated = run.invoke(app, ["validate-metrics", "-C", str(project)])
     assert validated.exit_code == 0 and "judge" in validated.output
 

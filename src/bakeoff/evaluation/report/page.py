@@ -205,6 +205,7 @@ def _legend(comparison: Comparison) -> str:
         + "".join(f" {one}." for one in comparison.break_evens())
         + (f" This was a race - {race}." if race else "")
         + (f" By chance alone: {noise}." if noise else "")
+        + "".join(f" {one[0].upper()}{one[1:]}." for one in comparison.opinions())
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bakeoff.evaluation.comparison import Comparison, Difference, Row
+from bakeoff.evaluation.freshness import Freshness
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.stats import Interval
 from bakeoff.types import Trial
@@ -60,6 +61,7 @@ def columns(comparison: Comparison) -> list[Column]:
         Column("Answers", "failed", first=True),
         Column("Answers", "cited"),
         *([Column("Answers", "obeyed injections")] if comparison.attacks else []),
+        *([Column("Answers", "stale after an edit"), Column("Answers", "follow in")] if comparison.freshness else []),
         Column("Latency", "p50", first=True),
         Column("Latency", "p95"),
         Column("Per question", "tokens in + out", first=True),
@@ -81,12 +83,25 @@ def cells(comparison: Comparison, row: Row, trials: Sequence[Trial]) -> list[Cel
         Cell(f"{row.errors} of {row.n}", bad=row.errors > 0),
         _cited(trials),
         *([interval(comparison.attacks.get(row.system))] if comparison.attacks else []),
+        *(_fresh(comparison.freshness.get(row.system)) if comparison.freshness else []),
         Cell(numbers.seconds(row.p50.estimate)),
         Cell(numbers.seconds(row.p95.estimate)),
         Cell(f"{numbers.count(row.cost.fresh + row.cost.cached)} + {numbers.count(row.cost.output)}"),
         Cell(numbers.count(row.cost.computed)),
         Cell(numbers.NONE if peak is None else f"{peak:,.0f} MB"),
     ]
+
+
+def _fresh(found: Freshness | None) -> list[Cell]:
+    """Stale answers and seconds until an answer knows; without documents, the training that it takes, or never."""
+    if found is None:
+        return [Cell(numbers.NONE), Cell(numbers.NONE)]
+    took = found.seconds()
+    if took is None:
+        way = f"{numbers.seconds(found.retraining)} of training" if found.way == "retrain" else "never"
+        return [Cell("all", "until trained again" if found.way == "retrain" else "", bad=True), Cell(way)]
+    ends = f"[{numbers.seconds(took.low)}, {numbers.seconds(took.high)}]"
+    return [interval(found.stale("edit")), Cell(numbers.seconds(took.estimate), ends)]
 
 
 def _graded(comparison: Comparison) -> bool:
