@@ -155,6 +155,21 @@ def test_a_reader_of_the_index_follows_and_what_was_learnt_by_heart_is_stale(
     assert "says the new value 100%" in str(fresh) and "stale 100%" in str(parrot)
 
 
+class Broken:
+    """Cannot answer, and says so in the words of the right answer."""
+
+    name = "broken"
+
+    def answer(self, question: Question | str) -> Answer:
+        raise RuntimeError("11 days, 139 crowns, Ada Brand")
+
+
+def test_a_system_that_raises_has_not_answered(examples: list[Example], twin: Copy) -> None:
+    (broken,) = measure([Broken()], plant(examples, twin.corpus, twin.files, 1), twin)
+    assert {turn.said for turn in broken.turns} == {"neither"} and "RuntimeError" in broken.turns[0].answer
+    assert broken.right_before and broken.right_before.estimate == 0
+
+
 def test_the_index_of_the_copy_is_another(corpus: Corpus, twin: Copy) -> None:
     stamp = corpus.fingerprint()
     path = twin.files["docs/people.txt"]

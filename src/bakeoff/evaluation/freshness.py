@@ -220,9 +220,10 @@ def _others(value: str, taken: str, dice: random.Random) -> tuple[str, str]:
     tries = 0
     while len(found) < 2:
         tries += 1
-        # Where all numbers of this length are taken, longer ones are not.
-        named = " ".join(dice.choices(NAMES, k=len(value.split())))
-        other = _number(value, dice, tries // 50) if value[0].isdigit() else named
+        # Where all values of this length are taken, longer ones are not.
+        longer = tries // 50
+        named = " ".join(dice.choices(NAMES, k=len(value.split()) + longer))
+        other = _number(value, dice, longer) if value[0].isdigit() else named
         if other not in (value, *found) and not _count(other, taken):
             found.append(other)
     return found[0], found[1]
@@ -334,11 +335,11 @@ def measure(
         if progress:
             progress(number, len(facts), f"freshness: {fact.document_id}")
         for system in systems:
-            knew[system.name].append(float(_says(fact.references[0], system.answer(fact.question))))
+            knew[system.name].append(float(_says(fact.references[0], _answer(system, fact.question))))
         for change, indexing in _changes(fact, copy):
             for system in systems:
                 start = time.perf_counter()
-                answer = system.answer(fact.question)
+                answer = _answer(system, fact.question)
                 answering = time.perf_counter() - start
                 said = _said(fact, change, answer)
                 turns[system.name].append(
@@ -349,6 +350,13 @@ def measure(
         Freshness(system.name, "index", 0.0, tuple(turns[system.name]), score_interval(knew[system.name], documents))
         for system in systems
     ]
+
+
+def _answer(system: System, question: str) -> Answer:
+    try:
+        return system.answer(question)
+    except Exception as problem:  # as in a comparison: it has not answered, and the others go on
+        return Answer(f"{type(problem).__name__}: {problem}", "error")
 
 
 def _changes(fact: Fact, copy: Copy) -> Iterator[tuple[Change, float]]:
@@ -381,7 +389,7 @@ def _said(fact: Fact, change: Change, answer: Answer) -> Said:
 
 def _says(references: Sequence[str], answer: Answer) -> bool:
     said = _text.spoken(answer.text)
-    return answer.outcome != "abstained" and any(recall.recall(said, one) >= RIGHT for one in references)
+    return answer.outcome not in ("abstained", "error") and any(recall.recall(said, one) >= RIGHT for one in references)
 
 
 # ---------------------------------------------------------------- kept with a run
