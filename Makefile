@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-agreement bench-reversal bench-compare clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-labels bench-exposure bench-claims bench-agreement bench-reversal bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,12 @@ bench-retrieval: .venv/ready .venv-peers/ready  ## How well passages are found, 
 bench-answers: .venv/ready  ## What citations are worth, and when to refuse, on three collections: DATA=folder
 	$(BIN)/python benchmarks/answers.py --data $(DATA)
 
+bench-citing: .venv/ready  ## Do people agree with what is cited? DATA=folder with begin_dev
+	$(BIN)/python benchmarks/citing.py --data $(DATA)
+
+bench-overhead: .venv/ready .venv-peers/ready  ## Our own code around retrieval and generation, beside peers: DATA=folder
+	$(BIN)/python benchmarks/overhead.py --data $(DATA)
+
 bench-attack: .venv/ready  ## How often a document is obeyed, with and without marks around it: DATA=folder
 	$(BIN)/python benchmarks/attack.py --data $(DATA)
 
@@ -90,6 +96,15 @@ bench-compare: .venv/ready .venv-peers/ready  ## Eight systems compared, beside 
 
 bench-reversal: .venv/ready  ## Learnt that A is B, asked for A by B, beside RAG: DATA=folder; PAIRS=20 for a small one
 	$(BIN)/python benchmarks/reversal.py --data $(DATA) $(if $(PAIRS),--pairs $(PAIRS))
+
+bench-exposure: .venv/ready  ## What a training remembers of a secret, by how often it saw it: DATA=folder
+	$(BIN)/python benchmarks/exposure.py --data $(DATA)
+
+bench-claims: .venv/ready  ## What articles say of RAG and fine-tuning, on facts that no model knows: DATA=folder
+	$(BIN)/python benchmarks/claims.py $(if $(DATA),--data $(DATA))
+
+bench-labels: .venv/ready  ## Heads and a LoRA beside TF-IDF on four sets of labels: DATA=folder
+	$(BIN)/python benchmarks/labels.py --data $(DATA) --lessons 1000
 
 bench-tables: .venv/ready .venv-peers/ready  ## Rows of tables in PDF files, beside pdfplumber: DATA=folder
 	$(BIN)/python benchmarks/tables.py --data $(DATA)

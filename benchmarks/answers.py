@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds xquad, covidqa and hotpotqa100")
     parser.add_argument("--out", type=Path, default=Path(".bench/answers"))
-    parser.add_argument("--questions", type=int, default=160, help="of each collection, about")
+    parser.add_argument("--questions", type=int, default=120, help="of each collection, about")
     arguments = parser.parse_args()
     rows, curves, cited = [], [], []
     for name, read in COLLECTIONS.items():
@@ -85,6 +85,7 @@ def ask(corpus: Corpus, examples: Sequence[Example], path: Path) -> list[dict[st
                     "id": example.id,
                     "removed": removed,
                     "group": example.group,
+                    "text": answer.text,
                     "features": features,
                     "right": not removed and (recall.score(example, answer) or 0.0) >= RIGHT,
                     "refused": answer.outcome != "answered",

@@ -10,15 +10,15 @@ from pathlib import Path
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 
 
-def publish(section: str, text: str) -> None:
+def publish(section: str, text: str, path: Path = PAGE) -> None:
     """Replace what stands between `<!-- section -->` and `<!-- /section -->`."""
     begin, end = f"<!-- {section} -->", f"<!-- /{section} -->"
-    page = PAGE.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"{PAGE} lacks the markers {begin} and {end}")
-    PAGE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+        raise SystemExit(f"{path} lacks the markers {begin} and {end}")
+    path.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
 def machine() -> str:

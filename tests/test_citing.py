@@ -68,6 +68,26 @@ def test_an_answer_without_marks_is_located_where_a_passage_holds_its_numbers_an
     assert cite("90 grams", []).citations == ()
 
 
+def test_a_name_that_no_passage_holds_is_not_cited() -> None:
+    passage = hit("Oracle was founded by three engineers; the founder of the firm is Larry Ellison.", "a")
+    assert cite("The founder of the firm Oracle is Larry Ellison.", [passage]).citations
+    assert cite("The founder of the firm Oracle is Elon Musk.", [passage]).citations == ()
+
+
+def test_words_that_a_passage_says_in_another_connexion_are_not_cited() -> None:
+    passage = hit("Brass lamps that burn oil are heavy. Steel lamps float, and repairs of wood take days.", "a")
+    assert cite("Brass lamps that burn oil are heavy.", [passage]).citations
+    assert cite("Wood burn days, steel oil repairs brass.", [passage]).citations == ()
+
+
+@pytest.mark.parametrize(
+    "frame", ["", "The answer is: ", "According to the passages, ", "Based on the given context, "]
+)
+def test_how_a_reply_begins_is_no_claim(frame: str) -> None:
+    assert cite(f"{frame}90 grams", [TITAN]).citations
+    assert cite(f"{frame}95 grams", [TITAN]).citations == ()
+
+
 def test_a_bare_yes_is_about_its_question() -> None:
     assert cite("Yes [1]", [TITAN], "Does the Titan weigh 90 grams?").text == "Yes [1]"
     assert cite("Yes [1]", [TITAN], "Does the Titan weigh 95 grams?").text == "Yes"

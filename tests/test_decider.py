@@ -56,6 +56,8 @@ def test_a_decider_comes_back_from_its_file_and_only_for_what_it_was_made_from(t
     decider.save(path, "these examples")
     assert load(path) == load(path, "these examples") == decider
     assert load(path, "others") is None
+    path.write_text(path.read_text().replace('"together"', '"alone"'))
+    assert load(path) is None
 
 
 def test_features_come_from_hits_sentences_and_tokens() -> None:
@@ -71,6 +73,7 @@ def test_features_come_from_hits_sentences_and_tokens() -> None:
         "meaning": 0.8,
         "meaning_margin": pytest.approx(0.3),
         "coverage": 0.5,
+        "together": 0.5,
         "support": 0.5,
         "logprob": pytest.approx(-0.3),
         "worst_logprob": -0.5,

@@ -267,7 +267,7 @@ def test_an_agent_works_through_an_openai_compatible_endpoint(project: Path) -> 
         "Thought: read on.\nAction: look_up[documents/products/titan.md, Titan]",
         "Thought: count.\nAction: sql[SELECT count(*) FROM stock]",
         "Thought: sum.\nAction: calculate[2 * 12]",
-        "Thought: done.\nAnswer: Titan lamp warranty [1]",
+        "Thought: done.\nAnswer: It starts on the day the lamp is first lit [1]",
     )
     with scripted_endpoint.serve(script) as url:
         this = Project(with_agent(project, base=f"{url}#any"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+BLOCK = 1024
+"""Ids that are packed together."""
 
 
 class Held:
@@ -52,25 +57,28 @@ class Held:
 
 
 class Ids(Sequence[str]):
-    """Many ids in one buffer, in the order in which they came; equal to a tuple of them."""
+    """Many ids, in the order in which they came, packed to a few bytes each; equal to a tuple of them."""
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
-        self._bytes, self._ends = bytearray(), array("Q")
+        self._packed: list[bytes] = []
+        self._last: list[str] = []
         for id in ids:
             self.append(id)
 
     def append(self, id: str) -> None:
-        self._bytes += id.encode("utf-8", "surrogatepass")
-        self._ends.append(len(self._bytes))
+        self._last.append(id)
+        if len(self._last) == BLOCK:
+            # JSON, for names of files may hold what is no UTF-8.
+            self._packed.append(zlib.compress(json.dumps(self._last).encode()))
+            self._last = []
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return BLOCK * len(self._packed) + len(self._last)
 
     def __iter__(self) -> Iterator[str]:
-        start = 0
-        for end in self._ends:
-            yield self._bytes[start:end].decode("utf-8", "surrogatepass")
-            start = end
+        for packed in self._packed:
+            yield from _unpacked(packed)
+        yield from self._last
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -79,9 +87,8 @@ class Ids(Sequence[str]):
     def __getitem__(self, place: int | slice) -> str | Sequence[str]:
         if isinstance(place, slice):
             return tuple(self)[place]
-        place = range(len(self))[place]
-        start = self._ends[place - 1] if place else 0
-        return self._bytes[start : self._ends[place]].decode("utf-8", "surrogatepass")
+        block, within = divmod(range(len(self))[place], BLOCK)
+        return (_unpacked(self._packed[block]) if block < len(self._packed) else self._last)[within]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -90,6 +97,11 @@ class Ids(Sequence[str]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def _unpacked(packed: bytes) -> list[str]:
+    ids: list[str] = json.loads(zlib.decompress(packed))
+    return ids
 
 
 def _place(ordered: NDArray[np.int64], wanted: int) -> int | None:

@@ -6,18 +6,31 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from bakeoff.types import Chunk, Citation, Hit, Sentence
 from bakeoff.words import content_words, stem
+from bakeoff.words import words as all_words
 
 MARK = re.compile(r"\s?\[(\d{1,3})\]")
 """A citation as models write it."""
 
-SUPPORTED = 0.6
+SUPPORTED = 0.7
 """Share of a sentence's content words that its passages must hold together."""
 
+PAIRED = 0.2
+"""Share of its neighbouring words that they must hold as neighbours. Both are chosen by people's judgements."""
+
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…][\"'”’)]*(?:\s?\[\d{1,3}\])*(?=\s|$)|(?=\n)|$)", re.DOTALL)
+_NAME = re.compile(r"(?<=[^\s.!?:]\s)[^\W\d_][\w'’-]*")
+"""A word that does not start a sentence; a name if it is capitalised."""
+_FRAME = re.compile(
+    r"^(?:the answer is:?|(?:according to|based on) the (?:given |provided )?(?:passages?|text|documents?|context),)\s",
+    re.IGNORECASE,
+)
+"""How models begin a reply; it claims nothing."""
 _BARE = frozenset(["yes", "no", "true", "false", "correct", "maybe"])
 """Answers that say nothing without their question."""
 
@@ -56,7 +69,7 @@ def cite(text: str, hits: Sequence[Hit], question: str = "") -> Cited:
 
 def cite_json(text: str, hits: Sequence[Hit]) -> Cited:
     """As `cite`, for JSON: its values are one claim, and there are no marks to remove."""
-    claim = " ".join(_leaves(json.loads(text)))
+    claim = "\n".join(_leaves(json.loads(text)))
     _, found, _, support = _verified(claim, hits, "")
     return Cited(text, tuple(found), 0, (Sentence(0, len(text), tuple(c.number for c in found), support),))
 
@@ -72,31 +85,52 @@ def _leaves(value: Any) -> Iterator[str]:
 def _verified(sentence: str, hits: Sequence[Hit], question: str) -> tuple[str, list[Citation], int, float]:
     """The sentence without bad marks, its citations, how many marks went, and its support."""
     marks = [int(number) for number in MARK.findall(sentence)]
-    claim = MARK.sub("", sentence).strip()
-    said = question if words(claim) <= _BARE else claim
-    about = words(said)
+    text = _FRAME.sub("", MARK.sub("", sentence).strip())
+    claim = _Claim.of(question if words(text) <= _BARE else text)
     retrieved = [number for number in dict.fromkeys(marks) if 1 <= number <= len(hits)]
-    cited = [number for number in retrieved if about & held(hits[number - 1])]
-    support = _support(about, [hits[number - 1] for number in cited])
+    cited = [number for number in retrieved if claim.words & held(hits[number - 1])]
+    support = claim.support([hits[number - 1] for number in cited])
     if cited and support >= SUPPORTED:
-        found = [_citation(number, hits[number - 1].chunk, about, "generator") for number in cited]
+        found = [_citation(number, hits[number - 1].chunk, claim.words, "generator") for number in cited]
     else:
-        alone = [_support(about, [hit]) for hit in hits]
+        alone = [claim.support([hit]) for hit in hits]
         best = max(range(len(hits)), key=lambda place: alone[place], default=0)
         cited, located = [], bool(alone) and alone[best] >= SUPPORTED
-        found = [_citation(best + 1, hits[best].chunk, about, "locator")] if located else []
+        found = [_citation(best + 1, hits[best].chunk, claim.words, "locator")] if located else []
         support = max([support, *alone])
     clean = MARK.sub(lambda mark: mark[0] if int(mark[1]) in cited else "", sentence).strip()
     return clean, found, sum(number not in cited for number in marks), support
 
 
-def _support(about: set[str], hits: Sequence[Hit]) -> float:
-    """Share of the words that the passages hold; 0 where one of them is a number that they do not."""
-    known = set[str]().union(*map(held, hits))
-    missing = about - known
-    if not about or any(character.isdigit() for word in missing for character in word):
-        return 0.0
-    return 1 - len(missing) / len(about)
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a sentence says, in the forms in which passages are searched for it."""
+
+    words: set[str]
+    pairs: list[tuple[str, str]]
+    exact: set[str]
+    """Numbers and names: a passage that lacks one of them says something else."""
+
+    @classmethod
+    def of(cls, text: str) -> _Claim:
+        about = words(text)
+        names = " ".join(name for name in _NAME.findall(text) if name[0].isupper())
+        numbers = {word for word in about if any(character.isdigit() for character in word)}
+        pairs = [pair for line in text.splitlines() for pair in _pairs(line)]
+        return cls(about, pairs, numbers | words(names))
+
+    def support(self, hits: Sequence[Hit]) -> float:
+        """Share of the words that the passages hold; 0 where they lack a number or a name, or say the words apart."""
+        known = set[str]().union(*map(held, hits))
+        neighbours = [_neighbours(_whole(hit)) for hit in hits]
+        paired = sum(any(pair in told for told in neighbours) for pair in self.pairs)
+        if not self.words or self.exact - known or paired < int(PAIRED * len(self.pairs)):
+            return 0.0
+        return len(self.words & known) / len(self.words)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return list(pairwise(map(stem, all_words(text))))
 
 
 def _citation(number: int, chunk: Chunk, about: set[str], made_by: Any) -> Citation:
@@ -110,9 +144,24 @@ def _citation(number: int, chunk: Chunk, about: set[str], made_by: Any) -> Citat
     return Citation(number, chunk, offset, offset + len(quote), quote, made_by)
 
 
-def held(hit: Hit) -> set[str]:
+def held(hit: Hit) -> frozenset[str]:
     """Content words of a passage and of the title that it stands under."""
-    return words(f"{hit.chunk.section} {hit.chunk.text}")
+    return _held(_whole(hit))
+
+
+# Each sentence of an answer is held against the same few passages.
+@lru_cache(64)
+def _held(text: str) -> frozenset[str]:
+    return frozenset(words(text))
+
+
+@lru_cache(64)
+def _neighbours(text: str) -> frozenset[tuple[str, str]]:
+    return frozenset(_pairs(text))
+
+
+def _whole(hit: Hit) -> str:
+    return f"{hit.chunk.section} {hit.chunk.text}"
 
 
 def words(text: str) -> set[str]:

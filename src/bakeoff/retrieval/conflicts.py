@@ -31,8 +31,8 @@ def notes(hits: Sequence[Hit]) -> tuple[str, ...]:
     said in other words is not noticed.
     """
     found = []
-    for (a, one), (b, other) in combinations(enumerate(hits, start=1), 2):
-        pair = next(((s, t) for s in _claims(one) for t in _claims(other) if _contradict(s, t)), None)
+    for (a, one), (b, other) in combinations(enumerate(map(_claims, hits), start=1), 2):
+        pair = next(((s, t) for s in one for t in other if _contradict(s, t)), None)
         if pair:
             found.append(f"passages {a} and {b} differ: {pair[0].text!r} / {pair[1].text!r}")
     for number, hit in enumerate(hits, start=1):
@@ -64,10 +64,9 @@ def _claims(hit: Hit) -> list[_Claim]:
 
 def _contradict(one: _Claim, other: _Claim) -> bool:
     # Three words or fewer, as in a row "price: 3", are alike in too many things.
-    union = one.words | other.words
-    if min(len(one.words), len(other.words)) < 3 or one.names != other.names:
+    if one.names != other.names or min(len(one.words), len(other.words)) < 3:
         return False
-    alike = len(one.words & other.words) / len(union)
+    alike = len(one.words & other.words) / len(one.words | other.words)
     if one.negated != other.negated:
         return alike >= (1 + ALIKE) / 2 and one.numbers == other.numbers
     apart = one.numbers and other.numbers and not (one.numbers <= other.numbers or other.numbers <= one.numbers)

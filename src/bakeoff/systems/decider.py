@@ -22,13 +22,14 @@ FEATURES = (
     "meaning",
     "meaning_margin",
     "coverage",
+    "together",
     "support",
     "logprob",
     "worst_logprob",
     "refused",
 )
-PENALTY = 1.0
-"""Of the squared weights, for features of unit variance: a prior of unit variance on each."""
+PENALTY = 10.0
+"""Of the squared weights, for features of unit variance: there are few questions to fit to, and features that agree."""
 PRECISION = 0.8
 """Share of refusals that should be right."""
 FOLDS = 5
@@ -76,7 +77,7 @@ class Decider:
 
     def save(self, path: Path, made_from: str) -> None:
         """As JSON; `made_from` says what it was fitted to."""
-        write_json(path, {"made_from": made_from, **asdict(self)})
+        write_json(path, {"made_from": made_from, "features": FEATURES, **asdict(self)})
 
     def _row(self, features: Mapping[str, float]) -> NDArray[np.float64]:
         values = np.array([features[name] for name in FEATURES])
@@ -84,11 +85,12 @@ class Decider:
 
 
 def load(path: Path, made_from: str = "") -> Decider | None:
-    """None where there is none, or one that was fitted to something else."""
+    """None where there is none, or one that was fitted to something else or saw other features."""
     if not path.is_file():
         return None
     held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if held.pop("made_from") != made_from and made_from:
+    seen = tuple(held.pop("features", ()))
+    if (held.pop("made_from") != made_from and made_from) or seen != FEATURES:
         return None
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
     return Decider(**values)
@@ -98,12 +100,13 @@ def features(question: str, draft: Answer, generation: Generation) -> dict[str, 
     """What is known about a draft.
 
     Best score and its lead over the second by words (BM25, per content word of the question) and by meaning (cosine);
-    share of the question's words in the best passage; support of the weakest sentence; mean and lowest
-    log-probability of the tokens; whether the model refused.
+    share of the question's words in the best passage, and in all together; support of the weakest sentence; mean and
+    lowest log-probability of the tokens; whether the model refused.
     """
     asked = words(question)
     first, second = _best(draft, "bm25"), _best(draft, "dense")
     covered = max((len(asked & held(hit)) / max(1, len(asked)) for hit in draft.hits), default=0.0)
+    together = asked & set[str]().union(*map(held, draft.hits))
     told = generation.logprobs
     return {
         "words": first[0] / max(1, len(asked)),
@@ -111,6 +114,7 @@ def features(question: str, draft: Answer, generation: Generation) -> dict[str, 
         "meaning": second[0],
         "meaning_margin": second[1],
         "coverage": covered,
+        "together": len(together) / max(1, len(asked)),
         "support": min((sentence.support for sentence in draft.sentences), default=0.0),
         "logprob": float(np.mean(told)) if told else 0.0,
         "worst_logprob": min(told, default=0.0),

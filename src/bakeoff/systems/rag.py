@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Generator as Stream
 from copy import copy
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
@@ -83,6 +84,7 @@ class RAG:
         self._decider = decider
         self._schema = schema
         self._rewrite = rewrite
+        self._count = lru_cache(4096)(lambda text: generator.count([Message("user", text)]))
 
     def answer(self, question: Question | str) -> Answer:
         steps = self._steps(Question.of(question), live=False)
@@ -225,9 +227,6 @@ class RAG:
 
     def _pack(self, hits: list[Hit]) -> list[Hit]:
         return pack(hits, self._budget, self._count)
-
-    def _count(self, passages: str) -> int:
-        return self._generator.count([Message("user", passages)])
 
     def _messages(self, question: Question, hits: list[Hit]) -> tuple[Message, ...]:
         # The question stands nearest to the answer, and the best passage nearest to the question.
