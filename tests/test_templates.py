@@ -27,7 +27,7 @@ TEMPLATES_OF_PROJECTS = list(PROJECTS)
 
 
 def test_a_summary_is_long_cites_and_is_of_nothing_where_nothing_is_found() -> None:
-    listener = Listener("word " * 99 + "The Titan weighs 90 grams [1].")
+    listener = Listener("word " * 98 + "word. The Titan weighs 90 grams [1].")
     answer = RAG(Generator(listener), Shelf(TITAN), template="summarise").answer("weights {passages}")
     assert listener.seen[-1].content.endswith("Topic: weights {passages}")
     assert answer.text.endswith("[1].") and answer.citations
