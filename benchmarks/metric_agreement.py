@@ -1,72 +1,170 @@
-"""How well the answer metrics agree with people: EVOUNA, 5 systems on Natural Questions and TriviaQA.
+"""How well the metrics agree with people, on public labels, beside the figures that our research found.
 
-    python benchmarks/metric_agreement.py <folder with evouna/NQ.json and evouna/TQ.json>
+    make bench-agreement DATA=folder
 
-The data (Apache-2.0) are those of "Evaluating Open-QA Evaluation": github.com/wangcunxiang/QA-Eval.
+Correct or not: EVOUNA (Apache-2.0), five systems on Natural Questions and TriviaQA. Supported by the context or not:
+BEGIN's development sets. HaluEval's labels come without the passages that a support metric would need.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from scipy.stats import kendalltau, rankdata
+from bakeoff.evaluation.agreement import Agreement, Labelled, agreement
+from bakeoff.evaluation.metrics import recall
+from bakeoff.evaluation.stats import Interval, wilson
+from bakeoff.types import Answer, Chunk, Example, Hit
 
-from bakeoff.evaluation.stats import wilson
-from bakeoff.plugins import get
-from bakeoff.types import Answer, Example, Metric
+sys.path.insert(0, str(Path(__file__).parent))
+from results import publish, table
 
-METRICS = ("exact", "f1", "recall")
 SYSTEMS = ("fid", "gpt35", "chatgpt", "gpt4", "newbing")
-RIGHT = 0.5
+CORRECT = ("exact", "f1", "recall")
+WRITTEN_DOWN = {
+    ("NQ", "exact"): ".58, .39, tau -.74",
+    ("NQ", "f1"): ".89, .42, tau -.20",
+    ("NQ", "recall"): ".93, .89, tau +.60",
+    ("TQ", "exact"): ".63, .36, tau -.60",
+    ("TQ", "f1"): ".91, .43, tau -.40",
+    ("TQ", "recall"): ".97, .94, tau +1.00",
+    ("begin tc", "support"): ".90 to .97",
+    ("begin wow", "support"): ".90 to .97",
+    ("begin cmu", "support"): ".90 to .97",
+}
+"""AUC, accuracy and rank correlation that a first measurement, with its own code, found."""
 
 
 def main() -> None:
-    """Print a table, a line for each set and metric."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "metric_labels")
-    paths = [folder / "evouna" / f"{name}.json" for name in ("NQ", "TQ")]
-    if not all(path.is_file() for path in paths):
-        print(f"skipped: there is no {paths[0]} and {paths[1].name}; give the folder that holds them")
-        return
-    print(f"{'set':<4} {'metric':<7} {'n':>6} {'AUC':>6} {'accuracy':>21} {'kappa':>6} {'tau':>6}")
-    for path in paths:
-        asked = [row for row in json.loads(path.read_text()) if not row["improper"]]
-        rows = [(system, row) for row in asked for system in SYSTEMS if row[f"answer_{system}"] is not None]
-        right = np.array([row[f"judge_{system}"] for system, row in rows], dtype=bool)
-        names = np.array([system for system, _ in rows])
-        for metric in METRICS:
-            score = get("metrics", metric)
-            scores = np.array([_score(score, row, system) for system, row in rows])
-            called = scores >= RIGHT
-            agreed = wilson(int((called == right).sum()), len(right))
-            accuracy = f"{agreed.estimate:.3f} [{agreed.low:.3f}, {agreed.high:.3f}]"
-            tau = kendalltau(_means(scores, names), _means(right, names)).statistic
-            kappa = _kappa(called, right)
-            figures = f"{_auc(scores, right):>6.3f} {accuracy} {kappa:>6.3f} {tau:>6.2f}"
-            print(f"{path.stem:<4} {metric:<7} {len(right):>6} {figures}")
+    """Measure, print, and write the table into docs/results.md."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    data = parser.parse_args().data
+    sets = {
+        **{name: evouna(data / "metric_labels" / "evouna" / f"{name}.json") for name in ("NQ", "TQ")},
+        **{f"begin {name}": begin(data / "begin_dev" / f"begin_dev_{name}.tsv") for name in ("cmu", "tc", "wow")},
+    }
+    rows = []
+    for name, labelled in sets.items():
+        for metric in CORRECT if name in ("NQ", "TQ") else ("support",):
+            found = agreement(labelled, metric)
+            assert found, (name, metric)
+            rows.append(line(name, metric, found))
+            print(" | ".join(rows[-1]), flush=True)
+    bare = halueval(data / "halueval" / "general_data.json")
+    assert agreement(bare, "support") is None
+    as_passage = agreement([with_passage(row, row.example.question) for row in bare], "support")
+    assert as_passage
+    rows.append(line("halueval, the question as its passage", "support", as_passage))
+    head = (
+        "labels",
+        "metric",
+        "n",
+        "AUC",
+        "agrees, right from 0.5",
+        "threshold of the other half",
+        "kappa",
+        "tau",
+        "earlier",
+    )
+    pairs = preferences(data / "metric_labels" / "ragchecker" / "human_labeled_data.json")
+    publish("agreement", f"{table(head, rows)}\n\n{pairs}\n\n`make bench-agreement DATA=...`; no model is involved.")
 
 
-def _score(metric: Metric, row: dict[str, str], system: str) -> float:
-    example = Example("", row["question"], tuple(row["golden_answer"].split("/")))
-    return metric(example, Answer(row[f"answer_{system}"])) or 0.0
+def line(name: str, metric: str, found: Agreement) -> list[str]:
+    """A row of the table."""
+    assert found.auc
+    return [
+        name,
+        metric,
+        f"{found.n:,}",
+        _three(found.auc),
+        _three(found.accuracy),
+        f"{_three(found.tuned)} at {found.thresholds[0]:.2f}, {found.thresholds[1]:.2f}",
+        f"{found.kappa:.2f}",
+        f"{found.tau.estimate:+.2f} [{found.tau.low:+.2f}, {found.tau.high:+.2f}]" if found.tau else "-",
+        WRITTEN_DOWN.get((name, metric), "-"),
+    ]
 
 
-def _auc(scores: np.ndarray, right: np.ndarray) -> float:
-    ranks = rankdata(scores)
-    positive, negative = int(right.sum()), int((~right).sum())
-    return float((ranks[right].sum() - positive * (positive + 1) / 2) / (positive * negative))
+def evouna(path: Path) -> list[Labelled]:
+    """Each answer of the five systems to each proper question."""
+    asked = [row for row in json.loads(path.read_text(encoding="utf-8")) if not row["improper"]]
+    return [
+        Labelled(
+            Example("", row["question"], tuple(row["golden_answer"].split("/"))),
+            Answer(row[f"answer_{system}"]),
+            bool(row[f"judge_{system}"]),
+            system,
+        )
+        for row in asked
+        for system in SYSTEMS
+        if row[f"answer_{system}"] is not None
+    ]
 
 
-def _kappa(called: np.ndarray, right: np.ndarray) -> float:
-    chance = called.mean() * right.mean() + (1 - called.mean()) * (1 - right.mean())
-    return float(((called == right).mean() - chance) / (1 - chance))
+def begin(path: Path) -> list[Labelled]:
+    """Replies of dialogue systems; right: fully attributable to the knowledge that they were given."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [
+        with_passage(
+            Labelled(
+                Example("", row["message"], group=row["knowledge"]),
+                Answer(row["response"]),
+                row["begin_label"] == "Fully attributable",
+                row["model_name"],
+            ),
+            row["knowledge"],
+        )
+        for row in rows
+    ]
 
 
-def _means(values: np.ndarray, names: np.ndarray) -> Sequence[float]:
-    return [float(values[names == system].mean()) for system in SYSTEMS]
+def halueval(path: Path) -> list[Labelled]:
+    """Replies to all kinds of requests; right: no hallucination found."""
+    rows = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
+    return [
+        Labelled(Example("", row["user_query"]), Answer(row["chatgpt_response"]), row["hallucination"] == "no")
+        for row in rows
+    ]
+
+
+def with_passage(row: Labelled, text: str) -> Labelled:
+    """The same answer, as if `text` had stood in the prompt."""
+    hit = Hit(Chunk("passage", "passage", text, 0, len(text)), 1.0)
+    return Labelled(row.example, Answer(row.answer.text, hits=(hit,)), row.right, row.system)
+
+
+def preferences(path: Path) -> str:
+    """How often recall of a long reference prefers the answer that both annotators prefer."""
+    pairs: dict[str, list[dict[str, Any]]] = {}
+    for row in json.loads(path.read_text(encoding="utf-8")):
+        pairs.setdefault(row["instance_id"], []).append(row)
+    agreed = [pair for pair in pairs.values() if len({_sign(row["overall_label"]) for row in pair} | {0}) == 2
+              and all(row["overall_label"] for row in pair)]  # fmt: skip
+    preferred = []
+    for pair in agreed:
+        first = pair[0]
+        second, one = (recall.recall(first[model]["response"], first["gt_answer"]) for model in ("model2", "model1"))
+        preferred.append(_sign(second - one) == _sign(first["overall_label"]))
+    share = wilson(sum(preferred), len(preferred))
+    return (
+        f"Long references (RAGChecker's human preferences): of {len(agreed)} pairs that both annotators order alike, "
+        f"recall orders {100 * share.estimate:.0f}% [{100 * share.low:.0f}, {100 * share.high:.0f}] as they do."
+    )
+
+
+def _sign(number: float) -> int:
+    return (number > 0) - (number < 0)
+
+
+def _three(interval: Interval) -> str:
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 if __name__ == "__main__":

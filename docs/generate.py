@@ -122,6 +122,9 @@ def configuration() -> str:
     ):
         pages.append(f'## [systems.NAME] with type = "{kind}"\n\n{_parameters(system.__init__, extra)}\n')
     pages.append('## [systems.NAME] with type = "classifier"\n\nOnly `tuned`, a checkpoint of the method `head`.\n')
+    for metric in plugins.names("metrics"):
+        if make := getattr(plugins.module("metrics", metric), "make", None):
+            pages.append(f"## [metrics.{metric}]\n\n{_parameters(make, {})}\n")
     for method in plugins.names("methods"):
         function = plugins.get("methods", method)
         pages.append(f'## [tune.NAME] with method = "{method}"\n\n{_parameters(function, {"lesson": ""})}\n')

@@ -7,18 +7,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bakeoff import cli_measures
 from bakeoff.errors import BakeoffError
+from bakeoff.terminal import HERE, Folder, Json, Run
+from bakeoff.terminal import print_json as _print_json
+from bakeoff.terminal import progress as _progress
+from bakeoff.terminal import project as _project
 
 if TYPE_CHECKING:
     from bakeoff.evaluation.gates import Gate
     from bakeoff.evaluation.stats import Interval
-    from bakeoff.project import Progress, Project
+    from bakeoff.project import Project
     from bakeoff.tuning.check import Preflight
     from bakeoff.tuning.search import Found
     from bakeoff.types import Answer, Changes
@@ -32,14 +37,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 FailIf = Annotated[
     list[str] | None,
     typer.Option(help='Exit with 3 if so, as in "rag < 0.7" or "surely rag p95 > 2"; writes junit.xml. Repeatable.'),
 ]
-Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
-HERE = Path()
 STOPPED = 130
 """Exit code after Ctrl-C, which typer makes of it."""
 SAME_KIND = 10
@@ -52,16 +53,23 @@ FAILED = 3
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to make the project.")] = HERE,
     demo: Annotated[bool, typer.Option(help="With the documents and questions of a fictional company.")] = False,
+    template: Annotated[str, typer.Option(help="With an example of this use; --list shows all.")] = "",
+    list_templates: Annotated[bool, typer.Option("--list", help="Only list the templates.")] = False,
     weights: Annotated[bool, typer.Option(help="Fetch the default models now, so that all else works offline.")] = True,
 ) -> None:
-    """Make a project: bakeoff.toml, and with --demo documents and questions to try."""
-    from bakeoff.scaffold import create
+    """Make a project: bakeoff.toml, and with --demo or --template documents and questions to try."""
+    from bakeoff.scaffold import TEMPLATES, create
 
+    if list_templates:
+        for name, about in TEMPLATES.items():
+            print(f"{name:<18} {about}")
+        return
     with _progress() as progress:
-        created = create(folder, demo=demo, weights=weights, progress=progress)
+        created = create(folder, demo=demo, template=template, weights=weights, progress=progress)
     for path in created:
         print(f"made {path}")
-    print(f"next: cd {folder} && bakeoff ingest" if folder != HERE else "next: bakeoff ingest")
+    begin = "bakeoff ingest" if (folder / "documents").is_dir() or (folder / "memory").is_dir() else "bakeoff compare"
+    print(f"next: cd {folder} && {begin}" if folder != HERE else f"next: {begin}")
 
 
 @app.command()
@@ -415,6 +423,9 @@ def list_(
             print(f"  {name:<18} {about}".rstrip())
 
 
+app.registered_commands += cli_measures.app.registered_commands
+
+
 @app.command()
 def doctor(
     mend: Annotated[bool, typer.Option("--mend", help="First make anew what is damaged in the index.")] = False,
@@ -449,12 +460,6 @@ def main() -> None:
         if end.code == STOPPED:
             print("stopped; run the same command again to go on", file=sys.stderr)
         raise
-
-
-def _project(folder: Path) -> Project:
-    from bakeoff.project import Project
-
-    return Project(folder)
 
 
 def _finish(project: Project, run: str, comparison: Any, gates: Sequence[Gate], as_json: bool) -> None:
@@ -513,15 +518,6 @@ def _where(project: Project, document_id: str, offset: int) -> str:
     return f"{document_id}, {place}" if place else document_id
 
 
-def _print_json(value: Any) -> None:
-    def plain(item: Any) -> Any:
-        if is_dataclass(item) and not isinstance(item, type):
-            return asdict(item)
-        return list(item) if isinstance(item, Sequence) else str(item)
-
-    print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
-
-
 def _rate(interval: Interval) -> str:
     return f"{interval.estimate:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
 
@@ -547,27 +543,3 @@ def _draft_shown(live: bool) -> Iterator[Callable[[Stream[str, None, Answer]], A
     with Live(console=Console(), transient=True, auto_refresh=False) if live else nullcontext() as shown:
         screen: Any = shown
         yield drain
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on stderr with count, rate and remaining time; nothing where stderr is not a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, text: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description:<32.32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        previous: list[str] = [""]
-
-        def advance(done: int, total: int, text: str) -> None:
-            stage = text.split(":")[0]
-            if stage != previous[0]:
-                bar.reset(task, total=total)
-                previous[0] = stage
-            bar.update(task, completed=done, total=total, description=text)
-
-        yield advance

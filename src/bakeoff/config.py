@@ -107,6 +107,8 @@ class Config:
     costs: Costs = Costs()
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name -> `type` and its options."""
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Metric -> its options, of metrics that have some."""
     tune: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer), `start` (the checkpoint
     whose LoRA it trains further) and the method's options. `pretrain` reads the documents."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, UnknownNameError
 from bakeoff.types import (
+    Embedder,
     Example,
     Generator,
     Index,
@@ -25,6 +26,7 @@ from bakeoff.types import (
 if TYPE_CHECKING:
     from bakeoff.corpus import Corpus
     from bakeoff.corpus.addresses import Source
+    from bakeoff.evaluation.metrics import Scoring
     from bakeoff.examples import Reading, Split
     from bakeoff.retrieval.queries import Rewrite
     from bakeoff.systems import RAG
@@ -55,16 +57,25 @@ class Parts:
         self._tuned: dict[str, Generator] = {}
         for name in self.config.systems:
             self._check_system(name)
+        for name in self.config.metrics:
+            if name not in plugins.names("metrics"):
+                raise ConfigError(
+                    f"{config.FILE} [metrics]: {UnknownNameError('metric', name, plugins.names('metrics'))}"
+                )
 
     @cached_property
     def corpus(self) -> Corpus:
+        return self.index(self.folder / "index", self.config.corpus.embedder, self.config.corpus.store)
+
+    def index(self, folder: Path, embedder: Embedder | str = "", store: str = "sqlite") -> Corpus:
+        """An index in `folder` with the options of `[corpus]`, by default with this project's own embedder."""
         from bakeoff.corpus import Corpus
 
         options = self.config.corpus
         return Corpus(
-            self.folder / "index",
-            options.embedder,
-            store=options.store,
+            folder,
+            embedder or self.corpus.embedder,
+            store=store,
             vectors=options.vectors,
             chunk_tokens=options.chunk_tokens,
             headers=options.headers,
@@ -135,6 +146,26 @@ class Parts:
         return (
             hybrid if name == "hybrid" else Reranked(hybrid, self._reranker(index), depth=self.config.retrieval.depth)
         )
+
+    @cached_property
+    def metrics(self) -> list[str | Scoring]:
+        """Those of `[compare]`, the deciding one first; with options from `[metrics.<name>]` they are built here."""
+        return [self.metric(name) for name in self.config.compare.metrics]
+
+    def metric(self, name: str) -> str | Scoring:
+        """The metric `name` as this project has it."""
+        from bakeoff.evaluation.metrics import Scoring
+
+        module, options = plugins.module("metrics", name), self.config.metrics.get(name)
+        make = getattr(module, "make", None)
+        if make is None and options is None:
+            return name
+        if options is None:
+            raise ConfigError(f"the metric {name!r} needs a table [metrics.{name}] in {config.FILE}; {module.ABOUT}")
+        if make is None:
+            raise ConfigError(f"{config.FILE} [metrics.{name}]: the metric {name!r} has no options; delete the table")
+        config.check_options(f"{config.FILE} [metrics.{name}]", options, make, also={})
+        return Scoring(name, module.VERSION, make(self.folder, **options), str(options.get("model", "")))
 
     @cached_property
     def _reading(self) -> Reading:

@@ -20,6 +20,7 @@ from bakeoff.types import (
     Changes,
     Checkpoint,
     Example,
+    Generator,
     Hit,
     Message,
     Retriever,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.money import Accounts
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
+    from bakeoff.evaluation.sharing import Work
     from bakeoff.retrieval.fitting import Fit
     from bakeoff.tuning.check import Base, Preflight, Training
     from bakeoff.tuning.search import Found
@@ -349,7 +351,7 @@ class Project(Parts):
             rag,
             shots,
             chosen,
-            self.config.compare.metrics,
+            self.metrics,
             out=self.folder / "runs" / run,
             seed=self.config.seed,
             settings=dict.fromkeys(asked, made_from) | dict.fromkeys((screen.RETRIEVAL, screen.ORACLE), read),
@@ -375,8 +377,9 @@ class Project(Parts):
         """
         from bakeoff.evaluation.compare import compare, load
         from bakeoff.evaluation.folder import note_builds
+        from bakeoff.evaluation.sharing import Work
 
-        names = list(names) or list(self.config.systems)
+        metrics, names = self.metrics, list(names) or list(self.config.systems)
         if not names:
             raise ConfigError(f"no systems to compare: add [systems.<name>] tables to {config.FILE}")
         if self.config.corpus.sources:
@@ -390,10 +393,12 @@ class Project(Parts):
         for name in names:
             self._bring_decider(name, progress)
         test = self.split.test[:limit] if limit else self.split.test
+        work = Work()
+        sharing = _Sharing(self, work)
         compare(
-            [self.system(name) for name in names],
+            [sharing.system(name) for name in names],
             list(test),
-            self.config.compare.metrics,
+            metrics,
             out=self.folder / "runs" / run,
             seed=self.config.seed,
             baseline=self.config.compare.baseline if self.config.compare.baseline in names else "",
@@ -401,6 +406,7 @@ class Project(Parts):
             fresh=fresh,
             again=again,
             race=self.config.compare.delta if race else None,
+            work=work,
             progress=progress,
         )
         trained, effort = self._trained(names), ledger.read(self.folder)
@@ -437,7 +443,7 @@ class Project(Parts):
                 f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint or "
                 f"the documents changed; run `bakeoff compare {name} --run {run} --fresh` first"
             )
-        system, metric = self.system(name), self.config.compare.metrics[0]
+        system, metric = self.system(name), self.metrics[0]
         out = self.folder / "runs" / run / "diagnosis" / name
         tuned = self._options("systems", name).get("tuned", "")
         generator = self._generator(tuned)
@@ -482,9 +488,9 @@ class Project(Parts):
         folder = self.folder / "runs" / run
         if not (folder / "trials.jsonl").is_file():
             raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
-        score(folder, examples_of(folder), self.config.compare.metrics)
+        score(folder, examples_of(folder), self.metrics)
         if (folder / AGAIN / "trials.jsonl").is_file():
-            score(folder / AGAIN, examples_of(folder / AGAIN), self.config.compare.metrics)
+            score(folder / AGAIN, examples_of(folder / AGAIN), self.metrics)
         return load(folder)
 
     def gates(self, conditions: Sequence[str], names: Sequence[str] = ()) -> list[Gate]:
@@ -643,6 +649,20 @@ class Project(Parts):
             if start in seen:
                 raise ConfigError(f"{config.FILE} [tune.{name}] start: {' from '.join([*seen, start])} never begins")
             seen.append(start)
+
+
+class _Sharing(Parts):
+    """A project whose systems do the same work once."""
+
+    def __init__(self, project: Parts, work: Work) -> None:
+        self.__dict__.update(project.__dict__)
+        self._work = work
+
+    def _generator(self, tuned: str) -> Generator:
+        return self._work.generator(super()._generator(tuned))
+
+    def retriever(self, name: str, *, groups: Sequence[str] | None = None) -> Retriever:
+        return self._work.retriever(super().retriever(name, groups=groups), (name, groups))
 
 
 class _Rehearsal(Parts):

@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff import plugins
-from bakeoff.errors import ConfigError, DataError, UnknownNameError
+from bakeoff.errors import BakeoffError, ConfigError, DataError, UnknownNameError
 from bakeoff.evaluation import checks, folder, records
 from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
 from bakeoff.evaluation.diagnosis import load_all
+from bakeoff.evaluation.freshness import load_all as load_freshness
+from bakeoff.evaluation.metrics import Scoring, scoring
+from bakeoff.evaluation.sharing import Work
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
 from bakeoff.types import Answer, Example, System, Trial
@@ -52,7 +54,7 @@ Progress = Callable[[int, int, str], None]
 def compare(
     systems: Sequence[System],
     examples: Sequence[Example],
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str | Scoring] = METRICS,
     *,
     out: str | Path,
     seed: int = 0,
@@ -61,28 +63,30 @@ def compare(
     fresh: bool = False,
     again: bool = False,
     race: float | None = None,
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Ask `systems` the `examples`, score by `metrics` (the first decides), and compare; resumes what stands in `out`.
 
     `baseline` names the system the others are held against, by default the first. `fresh` discards earlier answers.
     `again` asks the baseline a second time, to see what differs by chance alone (A/A). `race` stops asking systems that
-    are surely more than so much worse than another, as a share of questions.
+    are surely more than so much worse than another, as a share of questions. `work`: what `systems` share.
     """
-    for metric in metrics:
-        plugins.module("metrics", metric)
-    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, progress=progress)
+    scorings = [scoring(metric) for metric in metrics]
+    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, work=work, progress=progress)
     if race is None:
         ask(systems, out=Path(out), baseline=baseline)
         (Path(out) / racing.FILE).unlink(missing_ok=True)
     else:
         asking = partial(ask, out=Path(out), baseline=baseline)
-        _race(systems, examples, metrics[0], Path(out), race, seed, fresh, asking)
-    score(Path(out), examples, metrics)
+        _race(systems, examples, scorings[0], Path(out), race, seed, fresh, asking)
+    score(Path(out), examples, scorings)
     if again:
         twice = [system for system in systems if system.name == (baseline or systems[0].name)]
+        if work:
+            work.forget()  # or nothing could differ
         ask(twice, out=Path(out) / AGAIN)
-        score(Path(out) / AGAIN, examples, metrics)
+        score(Path(out) / AGAIN, examples, scorings)
     return load(Path(out))
 
 
@@ -99,6 +103,7 @@ def collect(
     settings: folder.Settings | None = None,
     fresh: bool = False,
     now: tuple[Sequence[System], Sequence[Example]] | None = None,
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
@@ -121,7 +126,7 @@ def collect(
                 new = {example.id for example in questions if (system.name, example.id) not in asked}
                 for example in questions:
                     if example.id in new:
-                        folder.append(file, records.line(_ask(system, example)))
+                        folder.append(file, records.line(_ask(system, example, work or Work())))
                     done += 1
                     if progress:
                         progress(done, total, system.name)
@@ -129,25 +134,26 @@ def collect(
                     folder.note_machine(out, system.name)
 
 
-def score(out: Path, examples: Sequence[Example], metrics: Sequence[str] = METRICS) -> None:
+def score(out: Path, examples: Sequence[Example], metrics: Sequence[str | Scoring] = METRICS) -> None:
     """Score the answers in `out` by `metrics` against `examples`, anew; no model is loaded.
 
     A line of `scores.jsonl` holds the value and its status: ok, not_applicable (nothing to score), or error (the
     metric raised). A system that raised is scored 0 wherever an empty answer could be scored at all.
     """
     known = {example.id: example for example in examples}
-    loaded = [plugins.module("metrics", metric) for metric in metrics]
+    loaded = [scoring(metric) for metric in metrics]
     rows = []
     for row in records.read(out / "trials.jsonl"):
         trial = records.trial(row)
-        for name, module in zip(metrics, loaded, strict=True):
+        for metric in loaded:
             rows.append(
                 {
                     "system": trial.system,
                     "example_id": trial.example_id,
-                    "metric": getattr(module, "NAME", name),
-                    "version": getattr(module, "VERSION", 1),
-                    **_value(module.score, known[trial.example_id], trial),
+                    "metric": metric.name,
+                    "version": metric.version,
+                    **({"model": metric.model} if metric.model else {}),
+                    **_value(metric.score, known[trial.example_id], trial),
                 }
             )
     with folder.locked(out):
@@ -189,9 +195,11 @@ def load(out: Path) -> Comparison:
         run=run,
         machine=json.loads(machine.read_text()) if machine.is_file() else {},
         attacks=rates(out, run["settings"]),
+        freshness=load_freshness(out, run["settings"]),
         diagnoses=load_all(out, run["settings"]),
         second=_second(out, run),
         race=race,
+        judges={row["metric"]: row["model"] for row in rows if "model" in row},
         checks=checks.read(out, trials),
     )
 
@@ -204,7 +212,7 @@ def examples_of(out: Path) -> list[Example]:
 def _race(
     systems: Sequence[System],
     examples: Sequence[Example],
-    metric: str,
+    metric: Scoring,
     out: Path,
     delta: float,
     seed: int,
@@ -218,7 +226,6 @@ def _race(
     """
     ordered = racing.order(examples, seed)
     groups = [example.group or f" {example.id}" for example in ordered]
-    scorer = plugins.module("metrics", metric).score
     scores = {system.name: np.full(len(ordered), np.nan) for system in systems}
     running, before = list(systems), 0
     gone: dict[str, int] = {}
@@ -229,7 +236,7 @@ def _race(
         held = {(row["system"], row["example_id"]): records.trial(row) for row in rows}
         for system in running:
             for place in range(before, look):
-                value = _value(scorer, ordered[place], held[system.name, ordered[place].id])["value"]
+                value = _value(metric.score, ordered[place], held[system.name, ordered[place].id])["value"]
                 scores[system.name][place] = np.nan if value is None else value
         before = look
         if look < len(ordered):
@@ -253,13 +260,14 @@ def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
 # ---------------------------------------------------------------- asking and scoring
 
 
-def _ask(system: System, example: Example) -> Trial:
+def _ask(system: System, example: Example, work: Work) -> Trial:
+    work.credit()  # of an answer that raised
     start = time.perf_counter()
     try:
         answer, error = system.answer(example.question), ""
     except Exception as problem:  # whatever a system raises is its wrong answer, and the others go on
         answer, error = Answer("", "error"), f"{type(problem).__name__}: {problem}"
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + work.credit()
     if not isinstance(answer, Answer):
         raise ConfigError(f"system {system.name!r} answered with {type(answer).__name__}; return a bakeoff.Answer")
     return Trial(system.name, example.id, answer, seconds, error)
@@ -268,6 +276,8 @@ def _ask(system: System, example: Example) -> Trial:
 def _value(metric: Callable[[Example, Answer], float | None], example: Example, trial: Trial) -> dict[str, Any]:
     try:
         value = metric(example, trial.answer)
+    except BakeoffError:  # a judge that does not answer: to be mended, then the same command goes on
+        raise
     except Exception as problem:  # one metric's fault must not lose the other scores
         return {"value": None, "status": "error", "reason": f"{type(problem).__name__}: {problem}"}
     if value is None:

@@ -13,6 +13,7 @@ import numpy as np
 from bakeoff.evaluation import checks, stats, text
 from bakeoff.evaluation.costs import BreakEven, Cost, cost
 from bakeoff.evaluation.diagnosis import Diagnosis
+from bakeoff.evaluation.freshness import Freshness
 from bakeoff.evaluation.race import Race
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
@@ -110,8 +111,12 @@ class Comparison:
     machine: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Interval] = field(default_factory=dict)
     """System -> share of injections that it obeyed, where `bakeoff attack` was run."""
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    """System -> how soon it follows changed documents, where `bakeoff freshness` was run."""
     checks: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(system, example id) -> 1 where a person called the answer right, else 0; of a random sample of questions."""
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> the model whose opinion it is."""
     race: Race | None = None
     """Which systems were no longer asked from some question on; None where all were asked everything."""
     second: Comparison | None = None
@@ -243,17 +248,44 @@ class Comparison:
                 )
         return found
 
-    def hand_checked(self) -> dict[str, Interval]:
-        """System -> share of right answers by the hand checks, narrowed by the deciding metric on all answers."""
-        found = {}
+    def hand_checked(self, metric: str = "") -> dict[str, Interval]:
+        """System -> share of right answers by the hand checks, narrowed by a metric, by default the deciding one."""
+        found, metric = {}, metric or self.primary
         for system in self.running:
-            ids = self.scored((system,), self.primary)
+            ids = self.scored((system,), metric)
             places = [place for place, id in enumerate(ids) if (system, id) in self.checks]
             if len(places) >= checks.LEAST:
                 hand = [self.checks[system, ids[place]] for place in places]
-                metric = self.values(system, self.primary, ids)
-                found[system] = stats.hand_checked(metric, places, hand, self.groups(ids)).clip(0, 1)
+                scores = self.values(system, metric, ids)
+                found[system] = stats.hand_checked(scores, places, hand, self.groups(ids)).clip(0, 1)
         return found
+
+    def opinions(self) -> list[str]:
+        """Of each judge, a line on how far people agree with it, and what is left when their checks correct it."""
+        lines = []
+        for metric, model in self.judges.items():
+            calibration = self._calibration(metric)
+            whose = f"{metric} is the opinion of {model}"
+            if unread := calibration["not_scored"]:
+                whose += f", which gave no verdict on {unread} of {len(self.trials)} answers"
+            if not calibration["checks"]:
+                lines.append(f"{whose}; not calibrated: nobody has checked it (`bakeoff report --checks 50`)")
+                continue
+            agrees = Interval(**calibration["agrees"])
+            corrected = ", ".join(f"{name} {text.score(one)}" for name, one in self.hand_checked(metric).items())
+            lines.append(
+                f"{whose}; it agrees with {calibration['checks']} hand checks to {text.score(agrees)}"
+                + (f", corrected by them (PPI++): {corrected}" if corrected else "")
+            )
+        return lines
+
+    def _calibration(self, metric: str) -> dict[str, Any]:
+        held = [(id, self._score(system, id, metric), right) for (system, id), right in self.checks.items()]
+        known = [(id, (score >= RIGHT) == bool(right)) for id, score, right in held if score is not None]
+        same, groups = [float(agreed) for _, agreed in known], self.groups([id for id, _ in known])
+        failed = sum(line.startswith(f"{metric} on ") for line in self.failures)
+        agrees = asdict(stats.score_interval(same, groups)) if same else None
+        return {"checks": len(same), "agrees": agrees, "not_scored": failed}
 
     def __str__(self) -> str:
         return self.table_text()
@@ -278,8 +310,10 @@ class Comparison:
             "run": dict(self.run),
             "machine": dict(self.machine),
             "attacks": {system: asdict(rate) for system, rate in self.attacks.items()},
+            "freshness": {system: found.to_json() for system, found in self.freshness.items()},
             "break_even": [{**asdict(one), "questions": one.questions} for one in self.break_evens()],
             "hand_checked": {system: asdict(interval) for system, interval in self.hand_checked().items()},
+            "judges": {metric: {"model": model, **self._calibration(metric)} for metric, model in self.judges.items()},
             "race": {**asdict(self.race), "saved": self.race.saved} if self.race else None,
             "noise": asdict(noise) if (noise := self.noise()) else None,
             "diagnoses": {system: found.to_json() for system, found in self.diagnoses.items()},

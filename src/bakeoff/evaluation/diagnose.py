@@ -7,38 +7,39 @@ counterfactual answers are recorded in `diagnosis/<system>` of the run, and resu
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import DataError
 from bakeoff.evaluation import compare, gold
-from bakeoff.evaluation.comparison import RIGHT, Comparison
-from bakeoff.evaluation.diagnosis import RETRIEVED, Diagnosis, Finding, diagnosis
+from bakeoff.evaluation.causes import (
+    BASE,
+    CLOSED,
+    GOLD_FIRST,
+    GOLD_ONLY,
+    GOLD_REMOVED,
+    TRAINING,
+    Case,
+    finding,
+    learnt,
+    refused,
+    stage,
+    taught,
+)
+from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.diagnosis import Diagnosis, diagnosis
 from bakeoff.evaluation.gold import Given, Gold, Located
-from bakeoff.evaluation.metrics import _text, recall
+from bakeoff.evaluation.metrics import Scoring
 from bakeoff.systems import RAG
 from bakeoff.types import Answer, Example, Hit, Question, Retriever, System
 
 CONTROLS = 0.2
 """Share of the right answers that is looked at too."""
 CANDIDATES = 50
-CLOSED, GOLD_ONLY, GOLD_FIRST, GOLD_REMOVED = "C0 closed book", "C2 gold only", "C3 gold first", "C4 gold removed"
 FOUND, SELECTED = "candidates", "selected"
-BASE, TRAINING = "base", "training wording"
-
-UNSURE = (0.35, 0.65)
-"""Scores so near to `RIGHT` that a person should look."""
-PART = 0.3
-"""From this score on a wrong answer is a part of the right one; one with another number reaches a quarter at most."""
-SAME = 0.8
-"""Share of words from which on two texts say the same."""
-HELD = 0.5
-"""Below this share of its words in the passages an answer has not been read there."""
-
 Progress = Callable[[int, int, str], None]
 
 
@@ -47,7 +48,7 @@ def diagnose(
     closed: System,
     comparison: Comparison,
     corpus: Located,
-    metric: str,
+    metric: str | Scoring,
     *,
     out: Path,
     evidence: Mapping[str, Example] | None = None,
@@ -58,8 +59,8 @@ def diagnose(
     """Diagnose the answers that `system` gave in `comparison`; `closed` is its model without passages.
 
     `metric` is the plug-in that decides, `out` where the further answers are kept, `settings` what the system's answers
-    depend on. `evidence` holds the examples as
-    their author wrote them, since those of the run lack the evidence that the corpus did not hold.
+    depend on. `evidence` holds the examples as their author wrote them: those of the run lack the evidence that the
+    corpus did not hold.
     """
     trials = {trial.example_id: trial for trial in comparison.trials if trial.system == system.name}
     asked = _asked(comparison, system.name)
@@ -86,7 +87,7 @@ def diagnose(
     findings, memory, declined = [], {}, {}
     for example in examples:
         trial = trials[example.id]
-        case = _Case(
+        case = Case(
             example,
             golds.get(example.id, Gold((), ())),
             trial.answer,
@@ -97,12 +98,12 @@ def diagnose(
         )
         packed = case.gold.whole and case.gold.shown_by(trial.answer.hits)
         if packed:
-            declined[example.id] = _refused(case.runs[GOLD_REMOVED][0])
+            declined[example.id] = refused(case.runs[GOLD_REMOVED][0])
         if comparison.verdict(trial) == "right":
             if example.answerable and case.gold.whole:
                 memory[example.id] = not packed and case.right(CLOSED)
         else:
-            findings.append(_finding(case, "error" if trial.error else _stage(case)))
+            findings.append(finding(case, "error" if trial.error else stage(case)))
     return diagnosis(system.name, findings, asked, memory=memory, declined=declined)
 
 
@@ -113,7 +114,7 @@ def diagnose_closed(
     comparison: Comparison,
     corpus: Located,
     trained_on: Sequence[Example],
-    metric: str,
+    metric: str | Scoring,
     *,
     out: Path,
     settings: Mapping[str, Any] | None = None,
@@ -130,8 +131,8 @@ def diagnose_closed(
     examples = _chosen(comparison, system.name, asked)
     golds = {example.id: gold.find(example, corpus) for example in examples if example.answerable}
     passages = {one.question: golds[one.id].hits for one in examples if one.id in golds and golds[one.id].whole}
-    taught = {example.id: _taught(example, trained_on) for example in examples}
-    asked_as = {example.question: lesson.question for example in examples if (lesson := taught[example.id])}
+    lessons = {example.id: taught(example, trained_on) for example in examples}
+    asked_as = {example.question: lesson.question for example in examples if (lesson := lessons[example.id])}
     systems = [_named(reader(passages), GOLD_ONLY), _Reworded(TRAINING, system, asked_as)]
     if base is not None:
         systems.append(_named(base, BASE))
@@ -140,203 +141,15 @@ def diagnose_closed(
     again = _ask(systems, examples, metric, out, settings, fresh, progress)
     findings = []
     for example in examples:
-        trial, lesson = trials[example.id], taught[example.id]
+        trial, lesson = trials[example.id], lessons[example.id]
         if comparison.verdict(trial) == "right":
             continue
         runs = {one.name: again[one.name, example.id] for one in systems}
         score = comparison.scores.get((system.name, example.id), {}).get(comparison.primary)
-        case = _Case(example, golds.get(example.id, Gold((), ())), trial.answer, score, runs, (), ())
-        cause = "error" if trial.error else _learnt(case, lesson)
-        findings.append(_finding(case, cause))
+        case = Case(example, golds.get(example.id, Gold((), ())), trial.answer, score, runs, (), ())
+        cause = "error" if trial.error else learnt(case, lesson)
+        findings.append(finding(case, cause))
     return diagnosis(system.name, findings, asked, memory={}, declined={})
-
-
-# ---------------------------------------------------------------- the trees
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One question with all that was answered to it."""
-
-    example: Example
-    gold: Gold
-    answer: Answer
-    score: float | None
-    runs: Mapping[str, tuple[Answer, float | None]]
-    """Counterfactual -> answer and score."""
-    found: Sequence[Hit]
-    """The gold passages among the candidates."""
-    selected: Sequence[Hit]
-    """The gold passages among those that should be packed."""
-
-    def right(self, name: str) -> bool:
-        return (self.runs[name][1] or 0.0) >= RIGHT if name in self.runs else False
-
-
-def _stage(case: _Case) -> str:
-    """The first stage at which the answer was lost. What is special comes before what is general.
-
-    An answer from memory, from a conflicting passage or of half the facts is also wrong among other passages, so that
-    these three would never be found if `distracted` and `position` were asked first.
-    """
-    if not case.example.answerable:
-        return "should have refused"
-    if _in_another_form(case):
-        return "format"
-    if case.gold.absent:
-        return "correct refusal" if _refused(case.answer) else "not in corpus"
-    if case.gold.unchunked:
-        return "chunking"
-    if not case.gold.shown_by(case.answer.hits):
-        lost = ((case.found, "retrieval miss"), (case.selected, "rerank loss"))
-        return next((stage for hits, stage in lost if not case.gold.shown_by(hits)), "packing loss")
-    if _refused(case.answer):
-        return "wrong refusal"
-    if _from_memory(case):
-        return "ignored context"
-    if not case.right(GOLD_ONLY):
-        return "misread"
-    if _rival(case):
-        return "conflicting or stale"
-    if (case.score or 0.0) >= PART:
-        return "incomplete"
-    return "position" if case.right(GOLD_FIRST) else "distracted"
-
-
-def _learnt(case: _Case, lesson: Example | None) -> str:
-    """The shorter tree of a system without passages."""
-    if not case.example.answerable:
-        return "should have refused"
-    if _in_another_form(case):
-        return "format"
-    if lesson and _outdated(case, lesson):
-        return "stale"
-    if case.right(BASE):
-        return "forgot"
-    if lesson is None:
-        return "not in data"
-    if _reversed(case.example, lesson):
-        return "reversal"
-    said = case.runs[TRAINING][0]
-    learnt = not _refused(said) and _says(said.text, _text.references(lesson))
-    return "memorised" if learnt else "not learned"
-
-
-def _finding(case: _Case, cause: str) -> Finding:
-    read, score = case.right(GOLD_ONLY), case.runs[GOLD_ONLY][1]
-    answered = not _refused(case.runs[GOLD_ONLY][0])
-    lost_before = cause in RETRIEVED or (cause == "not in data" and case.gold.whole)
-    misread = case.gold.whole and not read and (lost_before or (cause == "wrong refusal" and answered))
-    near = [case.score, score if lost_before or cause == "misread" else None]
-    return Finding(
-        case.example.id,
-        cause,
-        "misread" if misread else cause,
-        any(UNSURE[0] <= one <= UNSURE[1] for one in near if one is not None)
-        or (case.example.answerable and not case.gold.stated and cause not in ("error", "format")),
-        {name: score for name, (_, score) in case.runs.items()},
-        rival.chunk.document_id if cause == "conflicting or stale" and (rival := _rival(case)) else "",
-    )
-
-
-# ---------------------------------------------------------------- what the branches ask
-
-
-def _in_another_form(case: _Case) -> bool:
-    """Whether the answer is there for a reader who forgives the form: thinking out loud, JSON, spaced letters."""
-    if _refused(case.answer):
-        return False
-    raw = next((step.detail for step in reversed(case.answer.trace) if step.name == "generate"), case.answer.text)
-    shown = _TAG.sub(" ", raw)
-    references = _text.references(case.example)
-    if _says(shown, references):
-        return True
-    # In letters alone; short ones stand in other words by chance.
-    letters = _NO_LETTER.sub("", shown).lower()
-    wanted = [_NO_LETTER.sub("", right).lower() for right in references]
-    spaced = len(re.findall(r"\b\w\b", shown)) > len(shown.split()) / 2
-    return spaced and any(len(right) > 3 and right in letters for right in wanted)
-
-
-def _says(text: str, references: Sequence[str]) -> bool:
-    return max((recall.recall(text, right) for right in references), default=0.0) >= RIGHT
-
-
-def _refused(answer: Answer) -> bool:
-    return answer.outcome in ("abstained", "fallback")
-
-
-def _from_memory(case: _Case) -> bool:
-    """Whether the answer is the closed-book one, and not in the passages."""
-    memory = case.runs[CLOSED][0]
-    if _refused(memory):
-        return False
-    said, before = (_own_words(answer.text, case.example) for answer in (case.answer, memory))
-    passages = " ".join(hit.chunk.text for hit in case.answer.hits)
-    alike = min(_share(said, before), _share(before, said)) >= SAME
-    return bool(said) and alike and _share(said, _text.content(passages)) < HELD
-
-
-def _rival(case: _Case) -> Hit | None:
-    """A passage that says what was answered, and speaks of all that the gold passage says of the question."""
-    said, asked = _own_words(case.answer.text, case.example), _text.content(case.example.question)
-    gold_words = [word for hit in case.gold.hits for word in _text.content(hit.chunk.text)]
-    if not said or _share(said, gold_words) >= SAME:
-        return None
-    for hit in case.answer.hits:
-        words = _text.content(hit.chunk.text)
-        same_matter = _share(asked, words) >= max(_share(asked, gold_words), gold.ASKED)
-        if not case.gold.holds(hit) and same_matter and _share(said, words) >= SAME:
-            return hit
-    return None
-
-
-def _own_words(text: str, example: Example) -> list[str]:
-    """What is said beyond the words of the question."""
-    asked = set(_text.content(example.question))
-    return [word for word in _text.content(_text.spoken(text)) if word not in asked]
-
-
-def _share(wanted: Sequence[str], held: Sequence[str]) -> float:
-    known = set(held)
-    return sum(word in known for word in wanted) / len(wanted) if wanted else 0.0
-
-
-def _taught(example: Example, trained_on: Sequence[Example]) -> Example | None:
-    """The training example on the same fact: on the same evidence, or like enough in question and answer together."""
-    spans = {(place.document_id, place.quote) for place in example.evidence if place.quote}
-    words = [*_text.content(example.question), *_all_words(example)]
-    best, alike = None, SAME
-    for lesson in trained_on:
-        if spans & {(place.document_id, place.quote) for place in lesson.evidence}:
-            return lesson
-        theirs = [*_text.content(lesson.question), *_all_words(lesson)]
-        shared = min(_share(words, theirs), _share(theirs, words))
-        if shared >= alike:
-            best, alike = lesson, shared
-    return best
-
-
-def _all_words(example: Example) -> list[str]:
-    return _text.content(" ".join(_text.references(example)[:1]))
-
-
-def _reversed(example: Example, lesson: Example) -> bool:
-    """Whether each asks for what the other's question names."""
-    mine, theirs = _all_words(example), _all_words(lesson)
-    return (
-        _share(mine, _text.content(lesson.question)) >= SAME and _share(theirs, _text.content(example.question)) >= SAME
-    )
-
-
-def _outdated(case: _Case, lesson: Example) -> bool:
-    """Whether it said what it was taught, and that is no longer right."""
-    taught, now = _text.references(lesson), _text.references(case.example)
-    return not any(_says(right, now) for right in taught) and _says(case.answer.text, taught)
-
-
-_TAG = re.compile(r"</?\w+>|[{}\"`]")
-_NO_LETTER = re.compile(r"[\W_]+")
 
 
 # ---------------------------------------------------------------- asking
@@ -377,7 +190,7 @@ class _Reworded:
 def _ask(
     systems: Sequence[System],
     examples: Sequence[Example],
-    metric: str,
+    metric: str | Scoring,
     out: Path,
     settings: Mapping[str, Any] | None,
     fresh: bool,

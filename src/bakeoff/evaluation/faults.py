@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bakeoff.evaluation.causes import PART
 from bakeoff.evaluation.comparison import RIGHT
-from bakeoff.evaluation.diagnose import PART
 from bakeoff.evaluation.gold import Gold
 from bakeoff.evaluation.metrics import recall
 from bakeoff.models.generators.scripted import Generator

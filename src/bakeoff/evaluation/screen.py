@@ -18,6 +18,7 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.evaluation import compare, folder, gold, stats
 from bakeoff.evaluation.comparison import RIGHT, Comparison
 from bakeoff.evaluation.gold import Given, Located
+from bakeoff.evaluation.metrics import Scoring
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.systems import RAG, Prompt
 from bakeoff.types import Example, Generator, Hit, Retriever, System
@@ -120,7 +121,7 @@ def screen(
     rag: RAG,
     shots: Sequence[Example],
     sample: Sample,
-    metrics: Sequence[str],
+    metrics: Sequence[str | Scoring],
     *,
     out: Path,
     seed: int = 0,

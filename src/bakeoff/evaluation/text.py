@@ -22,7 +22,7 @@ def table(comparison: Comparison, *, timings: bool) -> str:
     cells = [[*_quality(row, graded), *(_effort(row) if timings else [])] for row in rows]
     blocks = ["\n".join(_columns([titles, *cells]))]
     if comparison.metrics[1:]:
-        others = [[f"  {row.system}", *(_score(row.metrics[name]) for name in comparison.metrics[1:])] for row in rows]
+        others = [[f"  {row.system}", *(score(row.metrics[name]) for name in comparison.metrics[1:])] for row in rows]
         blocks.append("\n".join(_columns([["  system", *comparison.metrics[1:]], *others])))
     blocks.append("\n".join(_notes(comparison, rows, timings)))
     return "\n\n".join(blocks)
@@ -31,7 +31,7 @@ def table(comparison: Comparison, *, timings: bool) -> str:
 def hand_checks(comparison: Comparison, checked: Mapping[str, Interval]) -> str:
     """What people said, in a line."""
     same, n = agreement(comparison, comparison.checks)
-    shares = ", ".join(f"{system} {_score(interval)}" for system, interval in checked.items())
+    shares = ", ".join(f"{system} {score(interval)}" for system, interval in checked.items())
     return f"right by {n} hand checks, narrowed by the metric (PPI++): {shares}; it agrees with {same} of them"
 
 
@@ -42,7 +42,7 @@ def seconds(value: float) -> str:
 
 def _quality(row: Row, graded: bool) -> list[str]:
     star = "*" if row.in_best_set else " "
-    scores = [_score(next(iter(row.metrics.values()))), *([_score(row.right)] if graded else [])]
+    scores = [score(next(iter(row.metrics.values()))), *([score(row.right)] if graded else [])]
     return [f"{star} {row.system}", *scores, _difference(row.to_top), str(row.n), str(row.errors)]
 
 
@@ -61,6 +61,7 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
         yield str(comparison.race)
     if checked := comparison.hand_checked():
         yield hand_checks(comparison, checked)
+    yield from comparison.opinions()
     if noise := comparison.noise():
         yield str(noise)
     if timings:
@@ -70,7 +71,8 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
         yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"
 
 
-def _score(interval: Interval | None) -> str:
+def score(interval: Interval | None) -> str:
+    """71.2 [63.0, 78.2], in percent."""
     if interval is None:
         return "-"
     return f"{_percent(interval.estimate)} [{_percent(interval.low)}, {_percent(interval.high)}]"

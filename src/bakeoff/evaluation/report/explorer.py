@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.evaluation import checks, records, stats
+from bakeoff.evaluation.causes import CLOSED, GOLD_ONLY
 from bakeoff.evaluation.comparison import RIGHT, Comparison
-from bakeoff.evaluation.diagnose import CLOSED, GOLD_ONLY
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.report.packing import Passages, Steps, one_line
 from bakeoff.retrieval.citing import SUPPORTED

@@ -230,6 +230,7 @@ def _legend(comparison: Comparison) -> str:
         + (f" By hand: {hand_checks(comparison, checked)}." if (checked := comparison.hand_checked()) else "")
         + (f" This was a race - {race}." if race else "")
         + (f" By chance alone: {noise}." if noise else "")
+        + "".join(f" {one[0].upper()}{one[1:]}." for one in comparison.opinions())
     )
 
 

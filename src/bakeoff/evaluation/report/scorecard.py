@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bakeoff.evaluation.comparison import Comparison, Difference, Row
+from bakeoff.evaluation.freshness import Freshness
 from bakeoff.evaluation.money import Bill, dollars
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
@@ -69,6 +70,7 @@ def columns(comparison: Comparison, recommendation: Recommendation) -> list[Colu
         Column("Answers", "failed", first=True),
         Column("Answers", "cited"),
         *([Column("Answers", "obeyed injections")] if comparison.attacks else []),
+        *([Column("Answers", "stale after an edit"), Column("Answers", "follow in")] if comparison.freshness else []),
         Column("Latency", "p50", first=True),
         Column("Latency", "p95"),
         *([Column("Latency", "inside the limit")] if recommendation.max_p95_seconds else []),
@@ -104,6 +106,7 @@ def cells(
         Cell(f"{row.errors} of {row.n}", bad=row.errors > 0),
         _cited(trials),
         *([interval(comparison.attacks.get(row.system))] if comparison.attacks else []),
+        *(_fresh(comparison.freshness.get(row.system)) if comparison.freshness else []),
         Cell(numbers.seconds(row.p50.estimate)),
         Cell(numbers.seconds(row.p95.estimate)),
         *([_limit(row.p95.estimate, limit)] if limit else []),
@@ -167,6 +170,18 @@ def _is_here(host: str) -> bool:
     with suppress(ValueError):
         return ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _fresh(found: Freshness | None) -> list[Cell]:
+    """Stale answers and seconds until an answer knows; without documents, the training that it takes, or never."""
+    if found is None:
+        return [Cell(numbers.NONE), Cell(numbers.NONE)]
+    took = found.seconds()
+    if took is None:
+        way = f"{numbers.seconds(found.retraining)} of training" if found.way == "retrain" else "never"
+        return [Cell("all", "until trained again" if found.way == "retrain" else "", bad=True), Cell(way)]
+    ends = f"[{numbers.seconds(took.low)}, {numbers.seconds(took.high)}]"
+    return [interval(found.stale("edit")), Cell(numbers.seconds(took.estimate), ends)]
 
 
 def _graded(comparison: Comparison) -> bool:
