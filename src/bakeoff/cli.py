@@ -276,6 +276,30 @@ def _say_study(folder: Path) -> None:
 
 
 @app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="An entry of [tune] that was trained.")],
+    target: Annotated[Path, typer.Argument(help="What to write: model.gguf, head.onnx, or a folder of safetensors.")],
+    to: Annotated[str, typer.Option(help="gguf, safetensors or onnx; by default what the target's name says.")] = "",
+    encoding: Annotated[
+        str, typer.Option(help="Of the matrices: own (the base's; in safetensors f32), q8_0, f16 or f32.")
+    ] = "own",
+    tolerance: Annotated[
+        float, typer.Option(help="How far the scores of the answers may move on average before it is refused.")
+    ] = 0.02,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write a tuned model as a file for other tools, and keep it only if it still answers as before."""
+    this = _project(project)
+    with _progress() as progress:
+        found = this.export(name, target, to=to, encoding=encoding, tolerance=tolerance, progress=progress)
+    if as_json:
+        _print_json(found)
+    else:
+        print(f"made {found.path}, {found.megabytes:,.0f} MB, and {found.manifest}\n  {found.proof}")
+
+
+@app.command()
 def fit(project: Folder = HERE, as_json: Json = False) -> None:
     """Fit the reranker on your questions with evidence; it is used where that gains on questions it has not seen."""
     found = _project(project).fit()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.diagnosis import Diagnosis
     from bakeoff.evaluation.drafting import Drafted
+    from bakeoff.evaluation.exporting import Exported
     from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.recommend import Recommendation
     from bakeoff.evaluation.screen import Screening
@@ -213,6 +214,44 @@ class Project(Parts):
         if study and (found.path / "history.csv").is_file():
             self._study(name, task, progress)
         return found
+
+    def export(
+        self,
+        name: str,
+        target: str | Path,
+        *,
+        to: str = "",
+        encoding: str = "own",
+        tolerance: float = 0.02,
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Write the checkpoint `name` as a model that stands by itself, proven on validation examples and lessons."""
+        from bakeoff.evaluation.exporting import ASKED, export
+        from bakeoff.tuning.rows import lesson
+
+        self._require_tuned(name)
+        options, head = self._options("tune", name), self._options("tune", name).get("method") == "head"
+        # Those that validate come first; lessons only serve to see more answers, where these are few.
+        known = [
+            e for e in (*self.split.valid, *self.split.train) if (e.label if head else e.references or e.messages)
+        ][:ASKED]
+        asked = self._lessons("" if options.get("method") == "pretrain" else options.get("lesson", ""), known)
+        if not head:
+            turns = [lesson(example) for example in asked]
+            asked = [
+                replace(example, messages=one, references=example.references or (one[-1].content,))
+                for example, one in zip(asked, turns, strict=True)
+            ]
+        return export(
+            self._checkpoint_path(name),
+            Path(target),
+            asked,
+            lambda: self._generator(name),
+            to=to,
+            encoding=encoding,
+            tolerance=tolerance,
+            progress=progress,
+        )
 
     def _task(self, name: str, study: bool, allow_personal: bool, progress: Progress | None) -> Task:
         """What the table `[tune.<name>]` asks for; the checkpoint that it starts from is trained first."""

@@ -69,7 +69,7 @@ def tune(
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "versions": _versions(),
             **_facts(scratch / "training.json"),
-            "files": {path.name: _sha256(path) for path in sorted(scratch.iterdir())},
+            "files": {path.name: hash_of(path) for path in sorted(scratch.iterdir())},
         }
         write_json(scratch / MANIFEST, manifest)
         _move(scratch, out)
@@ -89,7 +89,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     for name, sha256 in manifest["files"].items():
         if not (path / name).is_file():
             raise ModelError(f"{path} lacks its file {name}; copy the whole folder again, or tune it again")
-        if _sha256(path / name) != sha256:
+        if hash_of(path / name) != sha256:
             raise ModelError(f"{path / name} is not the file that was trained; copy it again, or tune it again")
     return Checkpoint(path, manifest["base"], manifest["base_fingerprint"], manifest["method"])
 
@@ -204,7 +204,8 @@ def sha256_of(examples: Sequence[Example]) -> str:
     return hashlib.sha256(data.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
