@@ -20,6 +20,7 @@ from bakeoff.errors import DataError
 from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row
+from bakeoff.tuning.sampling import sample
 from bakeoff.types import Answer, Checkpoint, Example
 
 
@@ -139,18 +140,6 @@ def _replies(
     prompt = list(row.ids[: row.prompt])
     stop = pupil.tokenizer.token_to_id(pupil.template.eos)
     model.eval()
-    ids = torch.tensor([prompt] * tries)
-    made: list[list[int]] = [[] for _ in range(tries)]
-    cache: Any = None
-    with torch.no_grad(), model.autocast():
-        for _ in range(longest):
-            output = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache = output.past_key_values
-            chances = torch.softmax(output.logits[:, -1].float() / temperature, dim=-1)
-            ids = torch.multinomial(chances, 1, generator=dice)
-            for tokens, token in zip(made, ids[:, 0].tolist(), strict=True):
-                if stop not in tokens:
-                    tokens.append(token)
-            if all(stop in tokens for tokens in made):
-                break
+    with model.autocast():
+        made = sample(model.model, prompt, tries, temperature=temperature, longest=longest, stop=stop, dice=dice)
     return [Row((*prompt, *tokens), len(prompt)) for tokens in made]
