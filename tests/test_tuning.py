@@ -168,7 +168,7 @@ def test_rows_that_share_a_padded_piece_do_not_see_each_other(plain: tuple[Any, 
 def test_pieces_of_any_size_end_in_the_same_model(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors.torch import load_file
 
-    monkeypatch.setattr("bakeoff.tuning.adapting.multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr("bakeoff.tuning.student.multiplies_bfloat16", lambda device: False)
     train = [replace(example, question="why? " * n * n) for n, example in enumerate(TRAIN)]
     # AdamW divides by a gradient's size, so what rounding does to those near 0 grows with the learning rate.
     written, curves = [], []

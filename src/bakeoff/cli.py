@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
@@ -241,6 +242,10 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept, an interrupted one goes on."""
+    from bakeoff.tuning.processes import refuse_several, team
+
+    if search:
+        refuse_several("a search")
     this = _project(project)
     how = {"study": study, "allow_personal": allow_personal}
     made: list[Any] = []
@@ -250,12 +255,12 @@ def tune(
                 made.append(this.search_options(name, search, **how, progress=progress))
             else:
                 made.append(this.tune(name, **how, progress=progress))
-        if not as_json:
+        if not as_json and team().leads:
             print(f"{name}: {made[-1].path}")
             _say_study(made[-1].path)
             if search:
                 _say_found(name, made[-1])
-    if as_json:
+    if as_json and team().leads:
         _print_json(made)
 
 
@@ -439,6 +444,10 @@ def doctor(
 def main() -> None:
     """Run the command line; what the user can act on is one line and exit code 1."""
     try:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and sys.argv[1:2] != ["tune"]:
+            from bakeoff.tuning.processes import refuse_several
+
+            refuse_several(f"`bakeoff {' '.join(sys.argv[1:2])}`")
         app()
     except BakeoffError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -160,6 +160,7 @@ class Project(Parts):
         `DataError` for lessons with personal data or secrets in them, unless they are allowed.
         """
         from bakeoff.tuning import load_checkpoint, tune
+        from bakeoff.tuning.processes import team
         from bakeoff.tuning.run import is_current
 
         task = self._task(name, study, allow_personal, progress)
@@ -179,7 +180,7 @@ class Project(Parts):
                 progress=progress,
                 **task.options,
             )
-        if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
+        if study and team().leads and (out / "history.csv").is_file() and not (out / "study.json").is_file():
             self._study(name, task, progress)
         return made
 
@@ -287,10 +288,12 @@ class Project(Parts):
         self, train: Sequence[Example], method: str, count: int, seed: int, progress: Progress | None
     ) -> list[Example]:
         from bakeoff.tuning import paraphrase
+        from bakeoff.tuning.processes import in_turn
 
         paraphrase.check(method, count)
         path = self.folder / "paraphrases.jsonl"
-        return paraphrase.paraphrased(train, count, self._generator(""), path=path, seed=seed, progress=progress)
+        with in_turn():
+            return paraphrase.paraphrased(train, count, self._generator(""), path=path, seed=seed, progress=progress)
 
     def _replayed(
         self,
@@ -307,6 +310,7 @@ class Project(Parts):
         from bakeoff.models.weights import resolve, template
         from bakeoff.tuning import replay
         from bakeoff.tuning.check.private import refuse_private
+        from bakeoff.tuning.processes import in_turn
 
         replay.check(method, ratio, source)
         measured = [question["question"] for question in general()[1]]
@@ -315,15 +319,16 @@ class Project(Parts):
             if not (allow_personal or self.config.examples.allow_personal):
                 refuse_private(found)
         else:
-            found = replay.from_base(
-                self.config.base,
-                self._generator(""),
-                replay.wanted(train, ratio),
-                seed=seed,
-                folder=self.folder / "replay",
-                avoid=measured,
-                progress=progress,
-            )
+            with in_turn():
+                found = replay.from_base(
+                    self.config.base,
+                    self._generator(""),
+                    replay.wanted(train, ratio),
+                    seed=seed,
+                    folder=self.folder / "replay",
+                    avoid=measured,
+                    progress=progress,
+                )
         written = template(resolve(self.config.base)) if method == "pretrain" else None
         return replay.with_replay(train, found, ratio, seed, written)
 

@@ -54,7 +54,7 @@ def write_model(base: Path, state: Mapping[str, Any], target: Path, *, encoding:
         for tensor in reader.tensors:
             before = _floats(tensor)
             rows = held.get(tensor.name)
-            after = before if rows is None else _to_gguf_rows(tensor.name, rows.float().numpy(), reader)
+            after = before if rows is None else _to_gguf_rows(tensor.name, rows.float().cpu().numpy(), reader)
             if np.array_equal(before, after):
                 writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
             else:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row, lesson, pieces, row
 from bakeoff.tuning.student import Student
@@ -120,7 +119,7 @@ def fit(
     train_pairs, valid_pairs = pairs(pupil, train, max_length), pairs(pupil, valid, max_length)
     torch.manual_seed(seed)
     adapted = adapting.lora(pupil, method=method, start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
+    model, cores = adapting.whole(adapted), pupil.workers
     before = agreement(model, valid_pairs, cores)
     result = training.train(
         model,

@@ -21,11 +21,14 @@ from bakeoff.config import check_options
 from bakeoff.errors import ConfigError, DataError, ModelError
 from bakeoff.files import sync_folder, write_json
 from bakeoff.models import weights
+from bakeoff.tuning.processes import team
 from bakeoff.types import Checkpoint, Example, Tune
 
 FORMAT = 1
 MANIFEST = "checkpoint.json"
 UNDER_WAY = "training.identity.json"
+ASIDE = ".process-"
+"""Folder of a process that does not write the checkpoint."""
 
 
 def tune(
@@ -57,10 +60,22 @@ def tune(
         raise ConfigError(f"{base} is a checkpoint itself; name its base {untuned.checkpoint.base!r}")
     identity = _identity(method, base, untuned.fingerprint, train, options, seed)
     scratch = out.with_name(f".{out.name}.partial")
-    _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
-    start = time.perf_counter()
+    start, own = time.perf_counter(), team()
+    if own.leads:
+        _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
+    own.wait()
+    if not own.leads:  # it trains along; what it writes is nobody's
+        aside = scratch / f"{ASIDE}{own.rank}"
+        aside.mkdir()
+        function(base, train, valid, aside, seed=seed, **options, **_progress(function, progress))
+        own.wait()
+        own.wait()
+        return Checkpoint(out, base, untuned.fingerprint, method)
     try:
         function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
+        own.wait()
+        for aside in scratch.glob(f"{ASIDE}*"):
+            shutil.rmtree(aside)
         (scratch / UNDER_WAY).unlink()
         manifest = {
             "format": FORMAT,
@@ -73,6 +88,7 @@ def tune(
         }
         write_json(scratch / MANIFEST, manifest)
         _move(scratch, out)
+        own.wait()
     except BaseException:
         if not (scratch / "state").is_dir():  # nothing to go on from
             shutil.rmtree(scratch, ignore_errors=True)
@@ -135,6 +151,8 @@ def _prepare(scratch: Path, identity: dict[str, Any]) -> None:
         same = json.loads(file.read_text()) == json.loads(json.dumps(identity))
     except (OSError, ValueError):
         same = False
+    for aside in scratch.glob(f"{ASIDE}*"):  # of a run in several processes that was stopped
+        shutil.rmtree(aside)
     if not same:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)

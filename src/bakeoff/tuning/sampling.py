@@ -12,7 +12,7 @@ def sample(
     model: Any, prompt: Sequence[int], count: int, *, temperature: float, longest: int, stop: int | None, dice: Any
 ) -> list[list[int]]:
     """`count` continuations of the ids `prompt`, of up to `longest` tokens; `stop` is the last of those that end."""
-    ids = torch.tensor([list(prompt)] * count)
+    ids = torch.tensor([list(prompt)] * count, device=model.device)
     made: list[list[int]] = [[] for _ in range(count)]
     cache: Any = None
     with torch.no_grad():
@@ -20,8 +20,10 @@ def sample(
             output = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
             chances = torch.softmax(output.logits[:, -1].float() / temperature, dim=-1)
-            ids = torch.multinomial(chances, 1, generator=dice)
-            for tokens, token in zip(made, ids[:, 0].tolist(), strict=True):
+            # Drawn on the CPU, whose random numbers are the same everywhere.
+            drawn = torch.multinomial(chances.cpu(), 1, generator=dice)
+            ids = drawn.to(model.device)
+            for tokens, token in zip(made, drawn[:, 0].tolist(), strict=True):
                 if stop not in tokens:
                     tokens.append(token)
             if all(stop in tokens for tokens in made):

@@ -48,8 +48,8 @@ def tune(
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
         replies = torch.stack(preferences.both(model, part), dim=1)
-        lengths = torch.tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
-        return losses(replies, torch.tensor([pair.reference for pair in part]), lengths, beta, loss).sum()
+        lengths = replies.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+        return losses(replies, replies.new_tensor([pair.reference for pair in part]), lengths, beta, loss).sum()
 
     return preferences.fit(
         "dpo",

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from bakeoff import plugins
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row
 from bakeoff.tuning.sampling import sample
@@ -85,7 +84,7 @@ def tune(
     valid_items = [Asked(e, r) for e, r in zip(valid, pupil.rows(valid, max_length), strict=True)]
     torch.manual_seed(seed)
     adapted = adapting.lora(pupil, method="grpo", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
+    model, cores = adapting.whole(adapted), pupil.workers
     earned: list[float] = []
 
     def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
@@ -100,9 +99,8 @@ def tune(
         return found
 
     def reply_loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
-        lengths = torch.tensor([float(item.row.trained) for item in part])
-        worth = torch.tensor([item.advantage for item in part])
-        return -(worth * training.logprobs(model, [item.row for item in part]) / lengths).sum()
+        found = training.logprobs(model, [item.row for item in part])
+        return -(found * found.new_tensor([item.advantage / item.row.trained for item in part])).sum()
 
     result = training.train(
         model,

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, preferences, student, training
 from bakeoff.tuning.rows import Row, lesson, row
 from bakeoff.types import Checkpoint, Example
@@ -70,7 +69,7 @@ def tune(
         raise DataError("kto: all replies have the same verdict; add replies as `rejected`, or use lora")
     torch.manual_seed(seed)
     adapted = adapting.lora(pupil, method="kto", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
+    model, cores = adapting.whole(adapted), pupil.workers
     shares = {True: len(train_items) / (2 * good), False: len(train_items) / (2 * (len(train_items) - good))}
 
     def moved(step: int, batch: Sequence[Judged]) -> list[Judged]:
@@ -80,9 +79,9 @@ def tune(
 
     def judged_loss(model: training.Model, part: Sequence[Judged]) -> Tensor:
         gain = training.logprobs(model, [item.row for item in part])
-        gain = gain - torch.tensor([item.reference[0] for item in part]) - torch.tensor([item.moved for item in part])
-        sign = torch.tensor([1.0 if item.good else -1.0 for item in part])
-        weights = torch.tensor([shares[item.good] for item in part])
+        gain = gain - gain.new_tensor([item.reference[0] + item.moved for item in part])
+        sign = gain.new_tensor([1.0 if item.good else -1.0 for item in part])
+        weights = gain.new_tensor([shares[item.good] for item in part])
         return (weights * (1 - torch.sigmoid(beta * sign * gain))).sum()
 
     paired = [example for example in valid if example.rejected and (example.references or example.messages)]

@@ -44,8 +44,9 @@ def tune(
     student.positive("orpo", beta=beta)
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
-        lengths = torch.tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
-        return losses(torch.stack(preferences.both(model, part), dim=1) / lengths, beta).sum()
+        replies = torch.stack(preferences.both(model, part), dim=1)
+        lengths = replies.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+        return losses(replies / lengths, beta).sum()
 
     return preferences.fit(
         "orpo",
