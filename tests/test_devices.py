@@ -21,7 +21,9 @@ from bakeoff.tuning import tune
 from bakeoff.types import Message
 
 torch = pytest.importorskip("torch")
-VARIANTS = [name for name in test_methods.VARIANTS if name not in ("lora, dropout",)]
+UNKNOWN = ("prefix", "soft_prompt", "p_tuning", "lora, dropout")
+"""The lazy device fails inside on an empty cache of keys, which prefixes need, and draws other random numbers."""
+VARIANTS = [name for name in test_methods.VARIANTS if name not in UNKNOWN]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,18 +132,9 @@ def train(
     shuffle = random.Random(seed)
     plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_items, batch_size, shuffle)]
     total = sum(item.size for _, batch in plan for item in batch)
-    learner = _Learner(model, loss, cores, weight_decay)
-    own = team()
-    held = (out if own.leads else out.parent) / "state"  # all go on from what the first has written
-    found = states.newest(held)
-    if found:
-        run = _Run(**found[1]["run"])
-        run.steps = [Step(**step) for step in run.steps]  # type: ignore[arg-type]
-        learner.load(found[0])
-    else:
-        run = _Run(before=learner.loss(valid_items))
-        learner.keep()
-    saved, cost = time.perf_counter(), 0.0
+    learner, own = _Learner(model, loss, cores, weight_decay), team()
+    keeper = _Keeper((out if own.leads else out.parent) / "state", learner, writes=own.leads)
+    run = keeper.resumed() or _Run(before=learner.loss(valid_items))
     for number, (epoch, batch) in enumerate(plan, start=1):
         if number <= len(run.steps):
             continue
@@ -156,25 +147,18 @@ def train(
         last_of_epoch = number == len(plan) or plan[number][0] != epoch
         valid_loss = learner.loss(valid_items) if last_of_epoch else None
         run.steps.append(Step(number, epoch, value, valid_loss, rate, run.done / run.seconds))
-        if last_of_epoch:
-            run.waited += 1
-            if valid_loss is None or valid_loss < run.best_loss:
-                run.best_loss, run.best_step, run.waited = valid_loss or math.inf, number, 0
-                learner.keep()
+        if last_of_epoch and run.improved(valid_loss):
+            learner.keep()
         if progress and own.leads:
             progress(run.done, total, f"training: loss {value:.2f}")
         if valid_loss is not None and (watch := _watch.get()):
             watch(epoch, valid_loss)
         if last_of_epoch and patience and run.waited >= patience:
             break
-        start = time.perf_counter()
-        if own.leads and number < len(plan) and start - saved > max(SAVE_SECONDS, cost / SAVE_SHARE):
-            states.save(held, number, learner.dump(), {"run": asdict(run)})
-            saved = time.perf_counter()
-            cost = saved - start
+        if number < len(plan):
+            keeper.offered(run)
     learner.restore()
-    if own.leads:
-        shutil.rmtree(held, ignore_errors=True)
+    keeper.clear()
     return Training(
         tuple(run.steps),
         run.best_step,
@@ -191,15 +175,56 @@ class _Run:
     """What a state remembers beside the tensors."""
 
     before: float | None
-    steps: list[Step] = None  # type: ignore[assignment]
+    steps: list[Step] = field(default_factory=list)
     best_loss: float = math.inf
     best_step: int = 0
     waited: int = 0
+    """Epochs since the best."""
     done: int = 0
+    """Tokens."""
     seconds: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.steps = self.steps or []
+    def improved(self, valid_loss: float | None) -> bool:
+        """Note the epoch that has just ended; whether it is the best so far, as without validation each is."""
+        self.waited += 1
+        if not (valid_loss is None or valid_loss < self.best_loss):
+            return False
+        self.best_loss, self.best_step, self.waited = valid_loss or math.inf, len(self.steps), 0
+        return True
+
+
+class _Keeper:
+    """Writes where a training stands, as often as is worth its time."""
+
+    def __init__(self, folder: Path, learner: _Learner, *, writes: bool) -> None:
+        self._folder = folder
+        self._learner = learner
+        self._writes = writes
+        self._saved, self._cost = time.perf_counter(), 0.0
+
+    def resumed(self) -> _Run | None:
+        """The newest whole state, put into the learner; None where there is none."""
+        found = states.newest(self._folder)
+        if found is None:
+            self._learner.keep()
+            return None
+        run = _Run(**found[1]["run"])
+        run.steps = [Step(**step) for step in run.steps]  # type: ignore[arg-type]
+        self._learner.load(found[0])
+        return run
+
+    def offered(self, run: _Run) -> None:
+        """Write the state after the last step of `run`, if it is time."""
+        start = time.perf_counter()
+        if self._writes and start - self._saved > max(SAVE_SECONDS, self._cost / SAVE_SHARE):
+            states.save(self._folder, len(run.steps), self._learner.dump(), {"run": asdict(run)})
+            self._saved = time.perf_counter()
+            self._cost = self._saved - start
+
+    def clear(self) -> None:
+        """The training is over."""
+        if self._writes:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Learner:

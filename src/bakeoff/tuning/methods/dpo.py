@@ -54,10 +54,8 @@ def tune(
     return preferences.fit(
         "dpo",
         base,
-        train,
-        valid,
         out,
-        loss=pair_loss,
+        preferences.paired(train, valid, max_length, pair_loss),
         seed=seed,
         start=start,
         rank=rank,
@@ -67,7 +65,6 @@ def tune(
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
-        max_length=max_length,
         progress=progress,
     )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bakeoff import plugins
 from bakeoff.errors import DataError
-from bakeoff.tuning import adapting, student, training
+from bakeoff.tuning import preferences, student, training
 from bakeoff.tuning.rows import Row
 from bakeoff.tuning.sampling import sample
 from bakeoff.types import Answer, Checkpoint, Example
@@ -68,59 +68,55 @@ def tune(
     `tries`: replies of up to `max_tokens` for each prompt. The mean reward of the first and of the last tenth of the
     steps is recorded. Raises `DataError` where the metric cannot score an example.
     """
-    student.positive(
-        "grpo",
-        tries=tries - 1,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-    )
+    student.positive("grpo", tries=tries - 1, temperature=temperature, max_tokens=max_tokens)
     metric = plugins.get("metrics", reward)
-    pupil = student.load(base)
-    items = [Asked(e, r) for e, r in zip(train, pupil.rows(train, max_length), strict=True)]
-    valid_items = [Asked(e, r) for e, r in zip(valid, pupil.rows(valid, max_length), strict=True)]
-    torch.manual_seed(seed)
-    adapted = adapting.lora(pupil, method="grpo", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), pupil.workers
-    earned: list[float] = []
 
-    def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
-        found = []
-        for number, item in enumerate(batch):
-            dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
-            rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
-            rewards = torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
-            earned.append(float(rewards.mean()))
-            better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
-            found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
-        return found
+    def read(pupil: student.Student, model: Any) -> preferences.Lessons:
+        items, valid_items = (
+            [Asked(e, r) for e, r in zip(part, pupil.rows(part, max_length), strict=True)] for part in (train, valid)
+        )
+        earned: list[float] = []
 
-    def reply_loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
-        found = training.logprobs(model, [item.row for item in part])
-        return -(found * found.new_tensor([item.advantage / item.row.trained for item in part])).sum()
+        def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
+            found = []
+            for number, item in enumerate(batch):
+                dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
+                rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
+                rewards = torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
+                earned.append(float(rewards.mean()))
+                better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+                found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
+            return found
 
-    result = training.train(
-        model,
-        items,
-        valid_items,
+        return preferences.Lessons(items, valid_items, _loss, lambda: _rise(earned), tried)
+
+    return preferences.fit(
+        "grpo",
+        base,
+        out,
+        read,
         seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
+        start=start,
+        rank=rank,
+        alpha=alpha,
+        targets=targets,
         learning_rate=learning_rate,
+        epochs=epochs,
         patience=patience,
-        cores=cores,
-        out=out,
-        loss=reply_loss,
-        prepare=tried,
+        batch_size=batch_size,
         progress=progress,
     )
-    adapting.save(adapted, pupil, out)
+
+
+def _loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
+    found = training.logprobs(model, [item.row for item in part])
+    return -(found * found.new_tensor([item.advantage / item.row.trained for item in part])).sum()
+
+
+def _rise(earned: Sequence[float]) -> dict[str, float | None]:
+    """Mean reward of the first and of the last tenth of the prompts."""
     tenth = max(1, len(earned) // 10)
-    first, last = sum(earned[:tenth]) / tenth, sum(earned[-tenth:]) / tenth
-    return pupil.write("grpo", result, out, reward_first=first, reward_last=last)
+    return {"reward_first": sum(earned[:tenth]) / tenth, "reward_last": sum(earned[-tenth:]) / tenth}
 
 
 def _worth(metric: Any, example: Example, pupil: student.Student, made: Row) -> float:

@@ -51,10 +51,8 @@ def tune(
     return preferences.fit(
         "orpo",
         base,
-        train,
-        valid,
         out,
-        loss=pair_loss,
+        preferences.paired(train, valid, max_length, pair_loss),
         seed=seed,
         start=start,
         rank=rank,
@@ -64,7 +62,6 @@ def tune(
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
-        max_length=max_length,
         progress=progress,
     )
 
