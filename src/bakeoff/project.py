@@ -256,6 +256,7 @@ class Project(Parts):
 
     def _task(self, name: str, study: bool, allow_personal: bool, progress: Progress | None) -> Task:
         """What the table `[tune.<name>]` asks for; the checkpoint that it starts from is trained first."""
+        from bakeoff.evaluation.lessons import said_again, with_general
         from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
         from bakeoff.tuning.check.private import refuse_private
 
@@ -268,69 +269,33 @@ class Project(Parts):
             train, valid = self._documents()
         else:
             train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
-        if not (allow_personal or self.config.examples.allow_personal):
+        allowed, base = allow_personal or self.config.examples.allow_personal, partial(self._generator, "")
+        if not allowed:
             refuse_private([*train, *valid])
         planted = options.pop("canaries", True) and method in CANARY_METHODS and len(train) >= CANARIES_FROM
         if planted:
             train = plant(train, seed)
         if count := options.pop("paraphrases", 0):
-            train = self._paraphrased(train, method, count, seed, progress)
+            train = said_again(train, method, count, base, self.folder, seed, progress)
         ratio, source = options.pop("replay", 0.0), options.pop("replay_from", "")
         if ratio or source:
-            train = self._replayed(train, method, ratio, source, seed, allow_personal, progress)
+            train = with_general(
+                train,
+                method,
+                ratio,
+                source,
+                base=self.config.base,
+                generator=base,
+                folder=self.folder,
+                seed=seed,
+                allow_personal=allowed,
+                progress=progress,
+            )
         if start := options.get("start", ""):
             self._check_starts(name)
             began = self.tune(start, study=study, allow_personal=allow_personal, progress=progress)
             options["start"] = str(began.path)
         return Task(method, train, valid, seed, options, planted)
-
-    def _paraphrased(
-        self, train: Sequence[Example], method: str, count: int, seed: int, progress: Progress | None
-    ) -> list[Example]:
-        from bakeoff.tuning import paraphrase
-        from bakeoff.tuning.processes import in_turn
-
-        paraphrase.check(method, count)
-        path = self.folder / "paraphrases.jsonl"
-        with in_turn():
-            return paraphrase.paraphrased(train, count, self._generator(""), path=path, seed=seed, progress=progress)
-
-    def _replayed(
-        self,
-        train: Sequence[Example],
-        method: str,
-        ratio: float,
-        source: str,
-        seed: int,
-        allow_personal: bool,
-        progress: Progress | None,
-    ) -> list[Example]:
-        """The lessons with general conversations among them, of the file `source` or of the base's own."""
-        from bakeoff.evaluation.study import general
-        from bakeoff.models.weights import resolve, template
-        from bakeoff.tuning import replay
-        from bakeoff.tuning.check.private import refuse_private
-        from bakeoff.tuning.processes import in_turn
-
-        replay.check(method, ratio, source)
-        measured = [question["question"] for question in general()[1]]
-        if source:
-            found = replay.from_file(self.folder / source, measured)
-            if not (allow_personal or self.config.examples.allow_personal):
-                refuse_private(found)
-        else:
-            with in_turn():
-                found = replay.from_base(
-                    self.config.base,
-                    self._generator(""),
-                    replay.wanted(train, ratio),
-                    seed=seed,
-                    folder=self.folder / "replay",
-                    avoid=measured,
-                    progress=progress,
-                )
-        written = template(resolve(self.config.base)) if method == "pretrain" else None
-        return replay.with_replay(train, found, ratio, seed, written)
 
     def _study(self, name: str, task: Task, progress: Progress | None) -> None:
         from bakeoff.evaluation.report.training import write
