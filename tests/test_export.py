@@ -248,6 +248,7 @@ def test_the_command_exports_what_was_tuned(models: dict[str, str], tmp_path: Pa
         return CliRunner().invoke(app, [*arguments, "-C", str(project)])
 
     target = str(tmp_path / "out" / "reader.gguf")
+    assert "did you mean 'reader'" in str(run("export", "raeder", target).exception)
     missing = run("export", "reader", target)
     assert "run `bakeoff tune reader`" in str(missing.exception)
     assert run("tune", "reader", "--no-study").exit_code == 0

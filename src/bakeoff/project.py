@@ -230,8 +230,9 @@ class Project(Parts):
         from bakeoff.evaluation.exporting import ASKED, export
         from bakeoff.tuning.rows import lesson
 
+        options = self._options("tune", name)
         self._require_tuned(name)
-        options, head = self._options("tune", name), self._options("tune", name).get("method") == "head"
+        head = options.get("method") == "head"
         # Those that validate come first; lessons only serve to see more answers, where these are few.
         known = [
             e for e in (*self.split.valid, *self.split.train) if (e.label if head else e.references or e.messages)
