@@ -372,6 +372,21 @@ def test_an_earlier_checkpoint_stays_unless_it_is_to_be_replaced(base: str, tmp_
         tune("lora", base, TRAIN, out=tmp_path / "mine", replace=True, **options)
 
 
+def test_two_trainings_do_not_write_into_one_folder(base: str, tmp_path: Path) -> None:
+    options = {**OPTIONS, "epochs": 1}
+    refused: list[str] = []
+
+    def begin_again(*step: Any) -> None:
+        with pytest.raises(ConfigError, match="another bakeoff trains in .*wait for it") as caught:
+            tune("lora", base, TRAIN, out=tmp_path / "lora", seed=4, **options)
+        refused.append(str(caught.value))
+
+    path = tune("lora", base, TRAIN, out=tmp_path / "lora", progress=begin_again, **options).path
+    assert refused and json.loads((path / "checkpoint.json").read_text())["seed"] == 0
+    load_checkpoint(path)
+    tune("lora", base, TRAIN, out=path, replace=True, seed=4, **options)  # the lock is gone
+
+
 def test_a_checkpoint_is_current_until_data_options_or_seed_change(base: str, trained: Path, tmp_path: Path) -> None:
     assert is_current(trained, "lora", base, TRAIN, OPTIONS, 3)
     assert is_current(trained, "lora", base, TRAIN, {**OPTIONS, "alpha": 32}, 3)  # the default, spelt out

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,7 @@ def _connected() -> Any:
         if where.type == "cuda":
             torch.cuda.set_device(where)
         group.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+        atexit.register(group.destroy_process_group)
     return group
 
 
