@@ -78,15 +78,27 @@ def test_every_method_trains_and_serves_where_the_device_says(
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_where_it_stopped_on_another_device_too(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: str
-) -> None:
-    go = test_methods.stopped(base, tmp_path / "out", monkeypatch)
-    steps: list[int] = []
-    path = go(lambda *step: steps.append(0))
-    assert len(steps) == 3
-    facts = json.loads((path / "checkpoint.json").read_text())
-    assert facts["valid_loss_after"] < facts["valid_loss_before"]
+def test_a_state_written_on_one_device_is_taken_up_on_it(base: str, tmp_path: Path, elsewhere: str) -> None:
+    from bakeoff.tuning import states, student
+    from bakeoff.tuning.training import _Learner, token_loss
+
+    pupil = student.load(base)
+    rows = pupil.rows(test_methods.TRAIN[:2], 400)
+    pupil.model.model.norm.requires_grad_(True)
+    model = student.Whole(pupil.model, bf16=False)
+    learners = [_Learner(model, token_loss, 1, 0.0) for _ in range(2)]
+    learners[0].keep()
+    learners[0].step(rows, 0.01)
+    states.save(tmp_path / "state", 1, learners[0].dump(), {})
+    found = states.newest(tmp_path / "state")
+    assert found and {tensor.device.type for tensor in found[0].values()} == {"cpu"}
+    learners[1].load(found[0])
+    [(parameter, moments)] = learners[1]._optimizer.state.items()
+    assert {tensor.device.type for tensor in (parameter, moments["exp_avg"], moments["exp_avg_sq"])} == {elsewhere}
+    expected = learners[0]._optimizer.state[parameter]["exp_avg"].cpu()
+    torch.testing.assert_close(moments["exp_avg"].cpu(), expected)
+    assert expected.abs().max() > 0
+    learners[1].step(rows, 0.01)
 
 
 def test_features_of_the_base_are_computed_there_and_are_the_same(
