@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from bakeoff import config, plugins
 from bakeoff.cli import app
 from bakeoff.doctor import catalogue
+from bakeoff.evaluation.study import CANARY_METHODS
 from bakeoff.parts import TOOLS
 from bakeoff.systems import RAG, Prompt, ReAct
+from bakeoff.tuning import replay
 
 HERE = Path(__file__).parent
 SOURCES = """\
@@ -127,8 +129,15 @@ def configuration() -> str:
             pages.append(f"## [metrics.{metric}]\n\n{_parameters(make, {})}\n")
     for method in plugins.names("methods"):
         function = plugins.get("methods", method)
-        pages.append(f'## [tune.NAME] with method = "{method}"\n\n{_parameters(function, {"lesson": ""})}\n')
+        pages.append(f'## [tune.NAME] with method = "{method}"\n\n{_parameters(function, _around(method))}\n')
     return "\n".join(pages)
+
+
+def _around(method: str) -> dict[str, object]:
+    """Keys of a table that the project reads, before the method's own."""
+    found: dict[str, object] = {"paraphrases": 0} if method == "pretrain" else {"lesson": ""}
+    found |= {"canaries": True} if method in CANARY_METHODS else {}
+    return found | ({"replay": 0.0, "replay_from": ""} if method in replay.METHODS else {})
 
 
 def _fields(section: type) -> str:

@@ -109,6 +109,81 @@ def test_padding_and_cutting_into_pieces_change_no_loss(base: str) -> None:
     assert together == pytest.approx(alone, rel=1e-5)
 
 
+@pytest.fixture
+def plain(base: str) -> tuple[Any, Any]:
+    """The tiny model in fp32, all of it trained, and rows of very different lengths."""
+    from bakeoff.models.gguf import load_for_training
+
+    rows, _ = rows_of(base, [replace(example, question="why? " * n * n) for n, example in enumerate(TRAIN)])
+    model, _ = load_for_training(Path(base))
+    return model, rows
+
+
+@pytest.mark.parametrize("budget", [1, 150, 1_000_000], ids=["a row a piece", "some rows a piece", "one piece"])
+def test_the_pieces_of_a_batch_add_up_to_the_gradient_of_one_batch(
+    plain: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    from bakeoff.tuning.rows import pieces
+    from bakeoff.tuning.student import Whole
+    from bakeoff.tuning.training import _Learner, padded, token_loss
+
+    model, rows = plain
+    monkeypatch.setattr("bakeoff.tuning.training.PIECE_TOKENS", budget)
+    assert len(list(pieces(rows, budget))) == {1: 6, 150: 4, 1_000_000: 1}[budget]
+    learner = _Learner(Whole(model, bf16=False), token_loss, 2, 0.0)
+    mean = learner.step(rows, 0.0)  # the weights stay, the gradients are there
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    # Against transformers' own loss of one padded batch, which is the mean over all its trained tokens.
+    model.zero_grad()
+    ids, mask = padded(rows)
+    places = torch.arange(ids.shape[1])
+    given = torch.stack([(places < row.prompt) | (places >= len(row.ids)) for row in rows])
+    loss = model(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(given, -100)).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert mean == pytest.approx(float(loss.detach()), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-5, atol=1e-5)
+        assert found[name].abs().max() > 0
+
+
+def test_rows_that_share_a_padded_piece_do_not_see_each_other(plain: tuple[Any, Any]) -> None:
+    from bakeoff.tuning.student import Whole
+    from bakeoff.tuning.training import logprobs
+
+    model, rows = plain
+    whole = Whole(model, bf16=False)
+    together = logprobs(whole, rows)
+    alone = torch.cat([logprobs(whole, [row]) for row in rows])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(values[2], list(model.parameters()), retain_graph=True) for values in (together, alone)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    # And in other company: what stands beside a row changes nothing of it.
+    torch.testing.assert_close(logprobs(whole, [rows[5], rows[2]])[1], together[2], rtol=1e-5, atol=1e-5)
+
+
+def test_pieces_of_any_size_end_in_the_same_model(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import load_file
+
+    monkeypatch.setattr("bakeoff.tuning.student.multiplies_bfloat16", lambda device: False)
+    train = [replace(example, question="why? " * n * n) for n, example in enumerate(TRAIN)]
+    # AdamW divides by a gradient's size, so what rounding does to those near 0 grows with the learning rate.
+    written, curves = [], []
+    for budget in (1, 1_000_000):
+        monkeypatch.setattr("bakeoff.tuning.training.PIECE_TOKENS", budget)
+        out = tmp_path / str(budget)
+        tune("lora", base, train, VALID, out=out, **{**OPTIONS, "learning_rate": 0.0005, "epochs": 3})
+        written.append(load_file(out / "adapter_model.safetensors"))
+        with (out / "history.csv").open() as file:
+            curves.append([float(step["loss"]) for step in csv.DictReader(file)])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-5)
+    for name, tensor in written[0].items():
+        torch.testing.assert_close(tensor, written[1][name], rtol=1e-5, atol=1e-5)
+
+
 # ---------------------------------------------------------------- lora
 
 
@@ -295,6 +370,21 @@ def test_an_earlier_checkpoint_stays_unless_it_is_to_be_replaced(base: str, tmp_
     (tmp_path / "mine").mkdir()
     with pytest.raises(ConfigError, match="is no checkpoint"):
         tune("lora", base, TRAIN, out=tmp_path / "mine", replace=True, **options)
+
+
+def test_two_trainings_do_not_write_into_one_folder(base: str, tmp_path: Path) -> None:
+    options = {**OPTIONS, "epochs": 1}
+    refused: list[str] = []
+
+    def begin_again(*step: Any) -> None:
+        with pytest.raises(ConfigError, match="another bakeoff trains in .*wait for it") as caught:
+            tune("lora", base, TRAIN, out=tmp_path / "lora", seed=4, **options)
+        refused.append(str(caught.value))
+
+    path = tune("lora", base, TRAIN, out=tmp_path / "lora", progress=begin_again, **options).path
+    assert refused and json.loads((path / "checkpoint.json").read_text())["seed"] == 0
+    load_checkpoint(path)
+    tune("lora", base, TRAIN, out=path, replace=True, seed=4, **options)  # the lock is gone
 
 
 def test_a_checkpoint_is_current_until_data_options_or_seed_change(base: str, trained: Path, tmp_path: Path) -> None:

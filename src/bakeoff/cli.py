@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
@@ -249,6 +250,10 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept, an interrupted one goes on."""
+    from bakeoff.tuning.processes import refuse_several, team
+
+    if search:
+        refuse_several("a search")
     this = _project(project)
     how = {"study": study, "allow_personal": allow_personal}
     made: list[Any] = []
@@ -258,12 +263,12 @@ def tune(
                 made.append(this.search_options(name, search, **how, progress=progress))
             else:
                 made.append(this.tune(name, **how, progress=progress))
-        if not as_json:
+        if not as_json and team().leads:
             print(f"{name}: {made[-1].path}")
             _say_study(made[-1].path)
             if search:
                 _say_found(name, made[-1])
-    if as_json:
+    if as_json and team().leads:
         _print_json(made)
 
 
@@ -281,6 +286,30 @@ def _say_study(folder: Path) -> None:
     if (folder / "study.json").is_file():
         found = json.loads((folder / "study.json").read_text())
         print(f"  {found['verdict']}\n  {found['learning']}\n  {folder / 'training.html'}")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="An entry of [tune] that was trained.")],
+    target: Annotated[Path, typer.Argument(help="What to write: model.gguf, head.onnx, or a folder of safetensors.")],
+    to: Annotated[str, typer.Option(help="gguf, safetensors or onnx; by default what the target's name says.")] = "",
+    encoding: Annotated[
+        str, typer.Option(help="Of the matrices: own (the base's; in safetensors f32), q8_0, f16 or f32.")
+    ] = "own",
+    tolerance: Annotated[
+        float, typer.Option(help="How far the scores of the answers may move on average before it is refused.")
+    ] = 0.02,
+    project: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write a tuned model as a file for other tools, and keep it only if it still answers as before."""
+    this = _project(project)
+    with _progress() as progress:
+        found = this.export(name, target, to=to, encoding=encoding, tolerance=tolerance, progress=progress)
+    if as_json:
+        _print_json(found)
+    else:
+        print(f"made {found.path}, {found.megabytes:,.0f} MB, and {found.manifest}\n  {found.proof}")
 
 
 @app.command()
@@ -452,6 +481,10 @@ def doctor(
 def main() -> None:
     """Run the command line; what the user can act on is one line and exit code 1."""
     try:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and sys.argv[1:2] != ["tune"]:
+            from bakeoff.tuning.processes import refuse_several
+
+            refuse_several(f"`bakeoff {' '.join(sys.argv[1:2])}`")
         app()
     except BakeoffError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -13,6 +13,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from bakeoff.errors import ConfigError, UnknownNameError
 
 FILE = "bakeoff.toml"
+TUNE: Mapping[str, Any] = {
+    "method": str,
+    "lesson": str,
+    "seed": int,
+    "canaries": bool,
+    "replay": float,
+    "replay_from": str,
+    "paraphrases": int,
+}
+"""Keys of a `[tune.<name>]` table whatever its method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ class Config:
     """Metric -> its options, of metrics that have some."""
     tune: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Checkpoint name -> `method`, `lesson` (the system whose prompts it learns to answer), `start` (the checkpoint
-    whose LoRA it trains further) and the method's options. `pretrain` reads the documents."""
+    whose LoRA it trains further), `canaries`, `replay` (general conversations on one lesson), `replay_from` (a file of
+    them) and the method's options. `pretrain` reads the documents; `paraphrases`: how often each is said again."""
 
 
 def read(folder: Path) -> Config:

@@ -249,12 +249,16 @@ class Parts:
         if not self.corpus.store.sources():
             raise ConfigError("the index is empty; run `bakeoff ingest` first")
 
+    def _require_tuned(self, name: str) -> None:
+        if not self._is_tuned(self._checkpoint_path(name)):
+            raise ConfigError(f"the checkpoint {name!r} is not there yet; run `bakeoff tune {name}`")
+
     def _generator(self, tuned: str) -> Generator:
         """The base, or a checkpoint on it; GGUF checkpoints share one engine."""
         from bakeoff.models import generator
 
-        if tuned and not (self._checkpoint_path(tuned) / "checkpoint.json").is_file():
-            raise ConfigError(f"the checkpoint {tuned!r} is not there yet; run `bakeoff tune {tuned}`")
+        if tuned:
+            self._require_tuned(tuned)
         if not self._tuned:
             ready = [
                 path for name in self.config.tune if (path := self._checkpoint_path(name) / "adapter.gguf").is_file()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.compare import Comparison
     from bakeoff.evaluation.diagnosis import Diagnosis
     from bakeoff.evaluation.drafting import Drafted
+    from bakeoff.evaluation.exporting import Exported
     from bakeoff.evaluation.gates import Gate, Result
     from bakeoff.evaluation.history import Entry
     from bakeoff.evaluation.money import Accounts
@@ -174,6 +175,7 @@ class Project(Parts):
         `DataError` for lessons with personal data or secrets in them, unless they are allowed.
         """
         from bakeoff.tuning import load_checkpoint, tune
+        from bakeoff.tuning.processes import team
         from bakeoff.tuning.run import is_current
 
         task = self._task(name, study, allow_personal, progress)
@@ -193,8 +195,9 @@ class Project(Parts):
                 progress=progress,
                 **task.options,
             )
-            ledger.note(self.folder, "tune", ledger.seconds_of(out), name=name)
-        if study and (out / "history.csv").is_file() and not (out / "study.json").is_file():
+            if team().leads:
+                ledger.note(self.folder, "tune", ledger.seconds_of(out), name=name)
+        if study and team().leads and (out / "history.csv").is_file() and not (out / "study.json").is_file():
             self._study(name, task, progress)
         return made
 
@@ -232,23 +235,82 @@ class Project(Parts):
             self._study(name, task, progress)
         return found
 
+    def export(
+        self,
+        name: str,
+        target: str | Path,
+        *,
+        to: str = "",
+        encoding: str = "own",
+        tolerance: float = 0.02,
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Write the checkpoint `name` as a model that stands by itself, proven on validation examples and lessons."""
+        from bakeoff.evaluation.exporting import ASKED, export
+        from bakeoff.tuning.rows import lesson
+
+        options = self._options("tune", name)
+        self._require_tuned(name)
+        head = options.get("method") == "head"
+        # Those that validate come first; lessons only serve to see more answers, where these are few.
+        known = [
+            e for e in (*self.split.valid, *self.split.train) if (e.label if head else e.references or e.messages)
+        ][:ASKED]
+        asked = self._lessons("" if options.get("method") == "pretrain" else options.get("lesson", ""), known)
+        if not head:
+            turns = [lesson(example) for example in asked]
+            asked = [
+                replace(example, messages=one, references=example.references or (one[-1].content,))
+                for example, one in zip(asked, turns, strict=True)
+            ]
+        return export(
+            self._checkpoint_path(name),
+            Path(target),
+            asked,
+            lambda: self._generator(name),
+            to=to,
+            encoding=encoding,
+            tolerance=tolerance,
+            progress=progress,
+        )
+
     def _task(self, name: str, study: bool, allow_personal: bool, progress: Progress | None) -> Task:
         """What the table `[tune.<name>]` asks for; the checkpoint that it starts from is trained first."""
+        from bakeoff.evaluation.lessons import said_again, with_general
         from bakeoff.evaluation.study import CANARIES_FROM, CANARY_METHODS, plant
         from bakeoff.tuning.check.private import refuse_private
 
         options = dict(self._options("tune", name))
-        method, lesson = options.pop("method", ""), options.pop("lesson", "")
+        function = plugins.get("methods", options.get("method", ""))
+        config.check_options(f"{config.FILE} [tune.{name}]", options, function, also=config.TUNE)
+        method, lesson = options.pop("method"), options.pop("lesson", "")
         seed = options.pop("seed", self.config.seed)
         if method == "pretrain":
             train, valid = self._documents()
         else:
             train, valid = self._lessons(lesson, self.split.train), self._lessons(lesson, self.split.valid)
-        if not (allow_personal or self.config.examples.allow_personal):
+        allowed, base = allow_personal or self.config.examples.allow_personal, partial(self._generator, "")
+        if not allowed:
             refuse_private([*train, *valid])
         planted = options.pop("canaries", True) and method in CANARY_METHODS and len(train) >= CANARIES_FROM
         if planted:
             train = plant(train, seed)
+        if count := options.pop("paraphrases", 0):
+            train = said_again(train, method, count, base, self.folder, seed, progress)
+        ratio, source = options.pop("replay", 0.0), options.pop("replay_from", "")
+        if ratio or source:
+            train = with_general(
+                train,
+                method,
+                ratio,
+                source,
+                base=self.config.base,
+                generator=base,
+                folder=self.folder,
+                seed=seed,
+                allow_personal=allowed,
+                progress=progress,
+            )
         if start := options.get("start", ""):
             self._check_starts(name)
             began = self.tune(start, study=study, allow_personal=allow_personal, progress=progress)

@@ -47,7 +47,7 @@ def insert(model: Any, size: int) -> dict[str, Bottleneck]:
     made = {}
     for name, module in places:
         parent, _, own = name.rpartition(".")
-        made[name] = Bottleneck(module, size)
+        made[name] = Bottleneck(module, size).to(module.weight.device)
         setattr(model.get_submodule(parent), own, made[name])
     return made
 
@@ -55,7 +55,7 @@ def insert(model: Any, size: int) -> dict[str, Bottleneck]:
 def save(adapters: dict[str, Bottleneck], folder: Path) -> None:
     """Write the trained layers as `bottleneck.safetensors`."""
     tensors = {
-        f"{name}.{part}.{kind}": getattr(getattr(adapter, part), kind).detach()
+        f"{name}.{part}.{kind}": getattr(getattr(adapter, part), kind).detach().cpu()
         for name, adapter in adapters.items()
         for part in ("down", "up")
         for kind in ("weight", "bias")

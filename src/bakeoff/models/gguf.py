@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Rows = NDArray[np.float32]
+WRITTEN = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+"""Encodings of a matrix that gguf can write; of the others it reads what only llama.cpp writes."""
 
 
 def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
@@ -38,11 +40,11 @@ def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
             writer.add_tensor(tensor.name, gguf.quants.quantize(_floats(tensor), encoding), raw_dtype=encoding)
 
 
-def write_model(base: Path, state: Mapping[str, Any], target: Path) -> None:
+def write_model(base: Path, state: Mapping[str, Any], target: Path, *, encoding: str = "F16") -> None:
     """Write the torch weights `state` as GGUF beside the metadata and the tokenizer of `base`.
 
-    What is as it was keeps its encoding; matrices that changed are F16, since eight bits would round away what a
-    gentle training did.
+    What is as it was keeps its encoding. Matrices that changed are F16, since eight bits would round away what a
+    gentle training did, or as `encoding` says: `OWN` is that of the base's matrix where it can be written, else Q8_0.
     """
     reader = open_file(base)
     names = _names(reader)
@@ -52,12 +54,13 @@ def write_model(base: Path, state: Mapping[str, Any], target: Path) -> None:
         for tensor in reader.tensors:
             before = _floats(tensor)
             rows = held.get(tensor.name)
-            after = before if rows is None else _to_gguf_rows(tensor.name, rows.float().numpy(), reader)
+            after = before if rows is None else _to_gguf_rows(tensor.name, rows.float().cpu().numpy(), reader)
             if np.array_equal(before, after):
                 writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
             else:
-                kind = np.float16 if len(tensor.shape) == 2 else np.float32
-                writer.add_tensor(tensor.name, np.ascontiguousarray(after, dtype=kind))
+                kind = _kind(tensor, encoding) if len(tensor.shape) == 2 else gguf.GGMLQuantizationType.F32
+                rows = np.ascontiguousarray(after, dtype=np.float32)
+                writer.add_tensor(tensor.name, gguf.quants.quantize(rows, kind), raw_dtype=kind)
 
 
 def load_for_training(path: Path) -> tuple[Any, Tokenizer]:
@@ -251,6 +254,14 @@ def _copy_fields(reader: gguf.GGUFReader, writer: gguf.GGUFWriter) -> None:
             writer.add_array(key, field.contents())
         else:
             writer.add_key_value(key, field.contents(), field.types[0])
+
+
+def _kind(tensor: gguf.ReaderTensor, encoding: str) -> gguf.GGMLQuantizationType:
+    kind = tensor.tensor_type if encoding == "OWN" else gguf.GGMLQuantizationType[encoding]
+    if kind.name not in WRITTEN:
+        kind = gguf.GGMLQuantizationType.Q8_0
+    fits = tensor.shape[0] % gguf.GGML_QUANT_SIZES[kind][0] == 0
+    return kind if fits else gguf.GGMLQuantizationType.F16
 
 
 def _floats(tensor: gguf.ReaderTensor) -> Rows:

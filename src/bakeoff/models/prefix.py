@@ -29,6 +29,10 @@ class Prefix:
         """Virtual tokens."""
         return self.keys.shape[2]
 
+    def to(self, device: torch.device) -> Prefix:
+        """The same where the model is."""
+        return Prefix(self.keys.to(device), self.values.to(device))
+
     def cache(self, rows: int) -> DynamicCache:
         """What a model is given as its past, for a batch of `rows`."""
         found = DynamicCache()
@@ -38,7 +42,7 @@ class Prefix:
 
     def save(self, folder: Path) -> None:
         """Write `prefix.safetensors`."""
-        save_file({"keys": self.keys.contiguous(), "values": self.values.contiguous()}, folder / FILE)
+        save_file({"keys": self.keys.contiguous().cpu(), "values": self.values.contiguous().cpu()}, folder / FILE)
 
 
 def load(folder: Path) -> Prefix:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from bakeoff.errors import ConfigError
 from bakeoff.files import write_json
 from bakeoff.models.gguf import write_lora
-from bakeoff.tuning.student import Student, Whole, multiplies_bfloat16
+from bakeoff.tuning.student import Student, Whole
 
 
 def lora(
@@ -61,7 +61,8 @@ def whole(model: Any) -> Whole:
 def save(model: Any, student: Student, out: Path) -> None:
     """PEFT's own format, and GGUF beside it where the base is GGUF and llama.cpp knows the kind."""
     config = model.peft_config["default"]
-    save_file(get_peft_model_state_dict(model, save_embedding_layers=False), out / "adapter_model.safetensors")
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    save_file({name: tensor.cpu() for name, tensor in tensors.items()}, out / "adapter_model.safetensors")
     # Without the model card, the paths of this machine and the random order of its sets.
     entries = config.to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
     entries = {key: sorted(value) if isinstance(value, set) else value for key, value in entries.items()}
@@ -71,7 +72,7 @@ def save(model: Any, student: Student, out: Path) -> None:
 
 
 def _put_in(student: Student, put: Any, method: str) -> Any:
-    model = student.model.to(torch.bfloat16 if multiplies_bfloat16() else torch.float32)
+    model = student.model.to(torch.bfloat16 if student.bf16 else torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 reads an attribute that transformers 6 renames
         try:

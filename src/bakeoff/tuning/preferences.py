@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row, lesson, pieces, row
 from bakeoff.tuning.student import Student
@@ -91,14 +91,50 @@ def both(model: training.Model, part: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     return found[: len(part)], found[len(part) :]
 
 
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a LoRA learns preferences from, and how."""
+
+    train: Sequence[Any]
+    valid: Sequence[Any]
+    loss: Callable[[training.Model, Sequence[Any]], Tensor]
+    facts: Callable[[], dict[str, float | None]]
+    """What is recorded of the training, asked when it is over."""
+    prepare: Callable[[int, Sequence[Any]], Sequence[Any]] = lambda step, batch: batch
+
+
+def paired(
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    max_length: int,
+    loss: Callable[[training.Model, Sequence[Pair]], Tensor],
+) -> Callable[[Student, training.Model], Lessons]:
+    """Lessons in pairs, each with the log-probabilities from before."""
+
+    def read(pupil: Student, model: training.Model) -> Lessons:
+        train_pairs, valid_pairs = pairs(pupil, train, max_length), pairs(pupil, valid, max_length)
+        return Lessons(
+            referenced(model, train_pairs, pupil.workers),
+            referenced(model, valid_pairs, pupil.workers),
+            loss,
+            preferred(model, valid_pairs, pupil.workers),
+        )
+
+    return read
+
+
+def preferred(model: training.Model, found: Sequence[Pair], cores: int) -> Callable[[], dict[str, float | None]]:
+    """How often the chosen reply is the likelier one, measured now, and once more when the result is called."""
+    before = agreement(model, found, cores)
+    return lambda: {"preferred_before": before, "preferred_after": agreement(model, found, cores)}
+
+
 def fit(
     method: str,
     base: str,
-    train: Sequence[Example],
-    valid: Sequence[Example],
     out: Path,
+    read: Callable[[Student, training.Model], Lessons],
     *,
-    loss: Callable[[training.Model, Sequence[Pair]], Tensor],
     seed: int,
     start: str,
     rank: int,
@@ -108,34 +144,29 @@ def fit(
     epochs: int,
     patience: int,
     batch_size: int,
-    max_length: int,
     progress: training.Progress | None,
 ) -> Checkpoint:
-    """Train a LoRA on pairs by `loss`, which finds in each the log-probabilities from before.
-
-    How often the chosen reply of a validation pair is the likelier one is recorded before and after.
-    """
+    """Train a LoRA on the lessons that `read` makes for the student and its model, as it is before training."""
     student.positive(method, rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     pupil = student.load(base)
-    train_pairs, valid_pairs = pairs(pupil, train, max_length), pairs(pupil, valid, max_length)
     torch.manual_seed(seed)
     adapted = adapting.lora(pupil, method=method, start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
-    before = agreement(model, valid_pairs, cores)
+    model = adapting.whole(adapted)
+    lessons = read(pupil, model)
     result = training.train(
         model,
-        referenced(model, train_pairs, cores),
-        referenced(model, valid_pairs, cores),
+        lessons.train,
+        lessons.valid,
         seed=seed,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
-        cores=cores,
+        cores=pupil.workers,
         out=out,
-        loss=loss,
+        loss=lessons.loss,
+        prepare=lessons.prepare,
         progress=progress,
     )
     adapting.save(adapted, pupil, out)
-    after = agreement(model, valid_pairs, cores)
-    return pupil.write(method, result, out, preferred_before=before, preferred_after=after)
+    return pupil.write(method, result, out, **lessons.facts())

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from bakeoff.errors import ConfigError
 from bakeoff.models import prefix
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import training
-from bakeoff.tuning.student import Prefixed, Prompted, Student, multiplies_bfloat16
+from bakeoff.tuning.student import Prefixed, Prompted, Student
 from bakeoff.types import Example
 
 TEXT = "You are a careful assistant. Answer what is asked correctly, briefly, and in the form that was asked for. "
@@ -30,9 +29,11 @@ def start(student: Student, method: str, tokens: int, text: str) -> Tensor:
     ids = student.tokenizer.encode(text, add_special_tokens=False).ids
     if not ids:
         raise ConfigError(f"{method}: text is empty; leave it out, or write what the prompt should start as")
-    student.model.to(torch.bfloat16 if multiplies_bfloat16() else torch.float32)
+    student.model.to(torch.bfloat16 if student.bf16 else torch.float32)
     repeated = (ids * (tokens // len(ids) + 1))[:tokens]
-    embedded: Tensor = student.model.get_input_embeddings()(torch.tensor(repeated)).detach()
+    embedded: Tensor = student.model.get_input_embeddings()(
+        torch.tensor(repeated, device=student.model.device)
+    ).detach()
     return embedded
 
 
@@ -61,7 +62,7 @@ def fit(
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
-        cores=free_cores(),
+        cores=student.workers,
         out=out,
         progress=progress,
     )

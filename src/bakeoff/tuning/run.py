@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,8 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
@@ -21,11 +23,14 @@ from bakeoff.config import check_options
 from bakeoff.errors import ConfigError, DataError, ModelError
 from bakeoff.files import sync_folder, write_json
 from bakeoff.models import weights
+from bakeoff.tuning.processes import team
 from bakeoff.types import Checkpoint, Example, Tune
 
 FORMAT = 1
 MANIFEST = "checkpoint.json"
 UNDER_WAY = "training.identity.json"
+ASIDE = ".process-"
+"""Folder of a process that does not write the checkpoint."""
 
 
 def tune(
@@ -57,26 +62,29 @@ def tune(
         raise ConfigError(f"{base} is a checkpoint itself; name its base {untuned.checkpoint.base!r}")
     identity = _identity(method, base, untuned.fingerprint, train, options, seed)
     scratch = out.with_name(f".{out.name}.partial")
-    _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
+    own = team()
+    if not own.leads:
+        own.wait()
+        aside = scratch / f"{ASIDE}{own.rank}"  # it trains along; what it writes is nobody's
+        aside.mkdir()
+        function(base, train, valid, aside, seed=seed, **options, **_progress(function, progress))
+        own.wait()
+        own.wait()
+        return Checkpoint(out, base, untuned.fingerprint, method)
     start = time.perf_counter()
-    try:
-        function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
-        (scratch / UNDER_WAY).unlink()
-        manifest = {
-            "format": FORMAT,
-            **identity,
-            "seconds": round(time.perf_counter() - start, 1),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "versions": _versions(),
-            **_facts(scratch / "training.json"),
-            "files": {path.name: _sha256(path) for path in sorted(scratch.iterdir())},
-        }
-        write_json(scratch / MANIFEST, manifest)
-        _move(scratch, out)
-    except BaseException:
-        if not (scratch / "state").is_dir():  # nothing to go on from
-            shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    with _alone(scratch):
+        _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
+        try:
+            own.wait()
+            function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
+            own.wait()
+            _finish(scratch, identity, time.perf_counter() - start)
+            _move(scratch, out)
+            own.wait()
+        except BaseException:
+            if not (scratch / "state").is_dir():  # nothing to go on from
+                shutil.rmtree(scratch, ignore_errors=True)
+            raise
     return Checkpoint(out, base, untuned.fingerprint, method)
 
 
@@ -89,7 +97,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     for name, sha256 in manifest["files"].items():
         if not (path / name).is_file():
             raise ModelError(f"{path} lacks its file {name}; copy the whole folder again, or tune it again")
-        if _sha256(path / name) != sha256:
+        if hash_of(path / name) != sha256:
             raise ModelError(f"{path / name} is not the file that was trained; copy it again, or tune it again")
     return Checkpoint(path, manifest["base"], manifest["base_fingerprint"], manifest["method"])
 
@@ -128,6 +136,26 @@ def _progress(function: Tune, progress: Callable[[int, int, str], None] | None) 
     return {"progress": progress} if "progress" in signature(function).parameters else {}
 
 
+@contextmanager
+def _alone(scratch: Path) -> Iterator[None]:
+    """The folder, made if need be, for one process at a time; the lock goes with the process, however it ends."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(scratch, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            f"another bakeoff trains in {scratch}; wait for it, or start both at once with torchrun to share the work"
+        ) from error
+    except OSError:  # a network folder that knows no locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _prepare(scratch: Path, identity: dict[str, Any]) -> None:
     """Keep what an interrupted run of the same identity left; else begin in an empty folder."""
     file = scratch / UNDER_WAY
@@ -135,9 +163,11 @@ def _prepare(scratch: Path, identity: dict[str, Any]) -> None:
         same = json.loads(file.read_text()) == json.loads(json.dumps(identity))
     except (OSError, ValueError):
         same = False
+    for aside in scratch.glob(f"{ASIDE}*"):  # of a run in several processes that was stopped
+        shutil.rmtree(aside)
     if not same:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
+        for path in scratch.iterdir():  # the folder itself is locked
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         write_json(file, identity)
 
 
@@ -169,6 +199,23 @@ def _identity(
         "options": known,
         "seed": seed,
     }
+
+
+def _finish(scratch: Path, identity: dict[str, Any], seconds: float) -> None:
+    """Take out what was only needed on the way, and write the manifest last."""
+    for aside in scratch.glob(f"{ASIDE}*"):
+        shutil.rmtree(aside)
+    (scratch / UNDER_WAY).unlink()
+    manifest = {
+        "format": FORMAT,
+        **identity,
+        "seconds": round(seconds, 1),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "versions": _versions(),
+        **_facts(scratch / "training.json"),
+        "files": {path.name: hash_of(path) for path in sorted(scratch.iterdir())},
+    }
+    write_json(scratch / MANIFEST, manifest)
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -204,7 +251,8 @@ def sha256_of(examples: Sequence[Example]) -> str:
     return hashlib.sha256(data.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -71,12 +71,6 @@ def search(
 
     Raises `ConfigError` where all options are given, `DataError` without validation examples.
     """
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as error:
-        raise MissingPackageError("a search for options", "optuna", "search") from error
     space = {name: values for name, values in SPACES.get(method, {}).items() if name not in options}
     if not space:
         raise ConfigError(f"there is nothing to search for {method}: all options are given, or it has no space")
@@ -84,41 +78,25 @@ def search(
         raise DataError("a search needs validation examples; give [examples] valid a share, as in valid = 0.1")
     out = Path(out)
     folder = out.with_name(f".{out.name}.search")
-    folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=_identity(method, base, options, train, valid, seed),
-        storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 3)),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
-        load_if_exists=True,
-    )
+    study = _opened(folder, _identity(method, base, options, train, valid, seed), seed, trials)
 
-    def try_one(trial: optuna.Trial) -> float:
+    def try_one(trial: Any) -> float:
         tried = {**options, **{name: _suggest(trial, name, values) for name, values in space.items()}}
-        number = len(_finished(study)) + 1
-        said = ", ".join(f"{name} {tried[name]:.3g}" if isinstance(tried[name], float) else f"{name} {tried[name]}"
-                         for name in space)  # fmt: skip
+        title = f"trial {len(_finished(study)) + 1} of {trials}: {_said(tried, space)}"
+        target = folder / f"trial-{trial.number:03}"
 
         def say(done: int, total: int, text: str) -> None:
             if progress:
-                progress(done, total, f"trial {number} of {trials}: {said}: {text}")
+                progress(done, total, f"{title}: {text}")
 
-        def watch(epoch: int, loss: float) -> None:
-            trial.report(loss, epoch)
-            if method not in GOALS and trial.should_prune():
-                raise optuna.TrialPruned
-
-        target = folder / f"trial-{trial.number:03}"
-        with _watched(method, watch):
+        with _watched(method, _pruning(trial, method)):
             made = tune(method, base, train, valid, out=target, seed=seed, replace=True, progress=say, **tried)
-        facts = json.loads((made.path / "checkpoint.json").read_text())
-        value = -facts[GOALS[method]] if method in GOALS else facts["valid_loss_after"]
+        value = _value(method, made.path)
         if not _finished(study) or value < min(one.value for one in _finished(study) if one.value is not None):
             shutil.rmtree(folder / "best", ignore_errors=True)
             target.rename(folder / "best")
         shutil.rmtree(target, ignore_errors=True)
-        return float(value)
+        return value
 
     left = trials - len(_finished(study)) - len(_pruned(study))
     if left > 0:
@@ -127,6 +105,49 @@ def search(
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(folder / "best", out)
     return Found(best, study.best_value, len(_finished(study)) + len(_pruned(study)), len(_pruned(study)), out)
+
+
+def _opened(folder: Path, identity: str, seed: int, trials: int) -> Any:
+    """The study in `folder`, with the trials of an earlier call for the same."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as error:
+        raise MissingPackageError("a search for options", "optuna", "search") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=identity,
+        storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 3)),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        load_if_exists=True,
+    )
+
+
+def _pruning(trial: Any, method: str) -> Callable[[int, float], None]:
+    """Told each epoch's validation loss, ends the trial where it is hopeless."""
+    from optuna import TrialPruned
+
+    def watch(epoch: int, loss: float) -> None:
+        trial.report(loss, epoch)
+        if method not in GOALS and trial.should_prune():
+            raise TrialPruned
+
+    return watch
+
+
+def _value(method: str, checkpoint: Path) -> float:
+    """What is made small."""
+    facts = json.loads((checkpoint / "checkpoint.json").read_text())
+    return float(-facts[GOALS[method]] if method in GOALS else facts["valid_loss_after"])
+
+
+def _said(tried: Mapping[str, Any], space: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {tried[name]:.3g}" if isinstance(tried[name], float) else f"{name} {tried[name]}" for name in space
+    )
 
 
 def _suggest(trial: Any, name: str, values: Range | Choice) -> Any:

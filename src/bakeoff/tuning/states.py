@@ -29,7 +29,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     file = scratch / "tensors.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, file)
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         os.fsync(stream.fileno())

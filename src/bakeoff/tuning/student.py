@@ -17,6 +17,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.models import prefix
 from bakeoff.models import weights as files
 from bakeoff.models.chat import Template
+from bakeoff.models.devices import device, moved, multiplies_bfloat16, workers
 from bakeoff.models.gguf import load_for_training, write_model
 from bakeoff.tuning import training
 from bakeoff.tuning.rows import Row, encode
@@ -34,8 +35,18 @@ class Student:
     weights: files.Weights
     template: Template
     model: Any
-    """A causal language model of transformers, in fp32, all of it frozen."""
+    """A causal language model of transformers, in fp32, all of it frozen, on the device that trains it."""
     tokenizer: Tokenizer
+
+    @property
+    def bf16(self) -> bool:
+        """Whether its products are computed in bfloat16."""
+        return multiplies_bfloat16(self.model.device)
+
+    @property
+    def workers(self) -> int:
+        """Pieces of a batch that are computed at once."""
+        return workers(self.model.device)
 
     def rows(self, examples: Sequence[Example], max_length: int) -> list[Row]:
         """Raises `DataError` for an example that is too long, or has nothing to learn."""
@@ -53,7 +64,7 @@ class Student:
             return
         quiet: Any = logging
         quiet.disable_progress_bar()
-        self.model.save_pretrained(out)
+        moved(self.model, torch.device("cpu")).save_pretrained(out)
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.weights.path / name).is_file():
                 shutil.copy2(self.weights.path / name, out / name)
@@ -64,7 +75,7 @@ def load(base: str) -> Student:
     weights = files.resolve(base)
     model, tokenizer = load_for_training(weights.path)
     model.requires_grad_(False)
-    return Student(base, weights, files.template(weights), model, tokenizer)
+    return Student(base, weights, files.template(weights), moved(model, device()), tokenizer)
 
 
 def positive(method: str, **values: float) -> None:
@@ -72,11 +83,6 @@ def positive(method: str, **values: float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise ConfigError(f"{method}: {name} is {value}, but must be above 0")
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this processor does so natively: 1.5 times as fast as fp32 there, slower elsewhere."""
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 class Whole(nn.Module):
@@ -88,15 +94,22 @@ class Whole(nn.Module):
         self.bf16 = bf16
 
     def states(self, rows: Sequence[Row]) -> Tensor:
-        ids, mask = training.padded(rows)
+        ids, mask = self.padded(rows)
         return self._last(input_ids=ids, attention_mask=mask)
+
+    def padded(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        """Ids and mask where the model is."""
+        ids, mask = training.padded(rows)
+        return ids.to(self.model.device), mask.to(self.model.device)
 
     def logits(self, states: Tensor) -> Tensor:
         found: Tensor = self.model.get_output_embeddings()(states)
         return found
 
     def autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16, cache_enabled=False)
+        return torch.autocast(
+            self.model.device.type if self.bf16 else "cpu", torch.bfloat16, enabled=self.bf16, cache_enabled=False
+        )
 
     def _last(self, **inputs: Any) -> Tensor:
         states: Tensor = self.model.base_model(**inputs, use_cache=False).last_hidden_state
@@ -115,7 +128,7 @@ class Prefixed(Whole):
         return prefix.Prefix(self.keys.to(self.model.dtype), self.values.to(self.model.dtype))
 
     def states(self, rows: Sequence[Row]) -> Tensor:
-        ids, mask = training.padded(rows)
+        ids, mask = self.padded(rows)
         mask = torch.cat([mask.new_ones(len(rows), self.keys.shape[2]), mask], dim=1)
         return self._last(input_ids=ids, attention_mask=mask, past_key_values=self.prefix().cache(len(rows)))
 
@@ -133,7 +146,7 @@ class Prompted(Whole):
         return found.to(self.model.dtype)
 
     def states(self, rows: Sequence[Row]) -> Tensor:
-        ids, mask = training.padded(rows)
+        ids, mask = self.padded(rows)
         vectors = self.vectors().expand(len(rows), -1, -1)
         count = vectors.shape[1]
         embedded = torch.cat([vectors, self.model.get_input_embeddings()(ids)], dim=1)
@@ -152,6 +165,7 @@ class Tail(Whole):
         self.frontier = frontier
 
     def states(self, rows: Sequence[Row]) -> Tensor:
-        mask = training.padded(rows)[1]
+        mask = self.padded(rows)[1]
         embedded = nn.utils.rnn.pad_sequence([self.frontier[row].float() for row in rows], batch_first=True)
+        embedded = embedded.to(mask.device)
         return self._last(inputs_embeds=embedded, attention_mask=mask)

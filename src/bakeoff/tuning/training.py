@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,12 +28,15 @@ from torch.nn.functional import cross_entropy
 from bakeoff.files import write_json
 from bakeoff.models.chat import Template
 from bakeoff.tuning import states
+from bakeoff.tuning.processes import team
 from bakeoff.tuning.rows import Item, Items, Row, batches, pieces
 
 Progress = Callable[[int, int, str], None]
 
 PIECE_TOKENS = 512
 """Tokens of one forward and backward pass, padding included; bounds memory, and does not change the result."""
+GPU_PIECES = 16
+"""How many times that goes through a GPU at once, which small pieces would leave idle; not tuned on one."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 SAVE_SECONDS = 60.0
@@ -128,45 +132,33 @@ def train(
     shuffle = random.Random(seed)
     plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_items, batch_size, shuffle)]
     total = sum(item.size for _, batch in plan for item in batch)
-    learner = _Learner(model, loss, cores, weight_decay)
-    found = states.newest(out / "state")
-    if found:
-        run = _Run(**found[1]["run"])
-        run.steps = [Step(**step) for step in run.steps]  # type: ignore[arg-type]
-        learner.load(found[0])
-    else:
-        run = _Run(before=learner.loss(valid_items))
-        learner.keep()
-    saved, cost = time.perf_counter(), 0.0
+    learner, own = _Learner(model, loss, cores, weight_decay), team()
+    keeper = _Keeper((out if own.leads else out.parent) / "state", learner, writes=own.leads)
+    run = keeper.resumed() or _Run(before=learner.loss(valid_items))
     for number, (epoch, batch) in enumerate(plan, start=1):
         if number <= len(run.steps):
             continue
         start = time.perf_counter()
         rate = learning_rate * _schedule(number, len(plan))
-        value = learner.step(prepare(number, batch), rate)
+        prepared = own.told(lambda number=number, batch=batch: prepare(number, batch))  # type: ignore[misc]
+        value = learner.step(prepared, rate)
         run.seconds += time.perf_counter() - start
         run.done += sum(item.size for item in batch)
         last_of_epoch = number == len(plan) or plan[number][0] != epoch
         valid_loss = learner.loss(valid_items) if last_of_epoch else None
         run.steps.append(Step(number, epoch, value, valid_loss, rate, run.done / run.seconds))
-        if last_of_epoch:
-            run.waited += 1
-            if valid_loss is None or valid_loss < run.best_loss:
-                run.best_loss, run.best_step, run.waited = valid_loss or math.inf, number, 0
-                learner.keep()
-        if progress:
+        if last_of_epoch and run.improved(valid_loss):
+            learner.keep()
+        if progress and own.leads:
             progress(run.done, total, f"training: loss {value:.2f}")
         if valid_loss is not None and (watch := _watch.get()):
             watch(epoch, valid_loss)
         if last_of_epoch and patience and run.waited >= patience:
             break
-        start = time.perf_counter()
-        if number < len(plan) and start - saved > max(SAVE_SECONDS, cost / SAVE_SHARE):
-            states.save(out / "state", number, learner.dump(), {"run": asdict(run)})
-            saved = time.perf_counter()
-            cost = saved - start
+        if number < len(plan):
+            keeper.offered(run)
     learner.restore()
-    shutil.rmtree(out / "state", ignore_errors=True)
+    keeper.clear()
     return Training(
         tuple(run.steps),
         run.best_step,
@@ -183,15 +175,56 @@ class _Run:
     """What a state remembers beside the tensors."""
 
     before: float | None
-    steps: list[Step] = None  # type: ignore[assignment]
+    steps: list[Step] = field(default_factory=list)
     best_loss: float = math.inf
     best_step: int = 0
     waited: int = 0
+    """Epochs since the best."""
     done: int = 0
+    """Tokens."""
     seconds: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.steps = self.steps or []
+    def improved(self, valid_loss: float | None) -> bool:
+        """Note the epoch that has just ended; whether it is the best so far, as without validation each is."""
+        self.waited += 1
+        if not (valid_loss is None or valid_loss < self.best_loss):
+            return False
+        self.best_loss, self.best_step, self.waited = valid_loss or math.inf, len(self.steps), 0
+        return True
+
+
+class _Keeper:
+    """Writes where a training stands, as often as is worth its time."""
+
+    def __init__(self, folder: Path, learner: _Learner, *, writes: bool) -> None:
+        self._folder = folder
+        self._learner = learner
+        self._writes = writes
+        self._saved, self._cost = time.perf_counter(), 0.0
+
+    def resumed(self) -> _Run | None:
+        """The newest whole state, put into the learner; None where there is none."""
+        found = states.newest(self._folder)
+        if found is None:
+            self._learner.keep()
+            return None
+        run = _Run(**found[1]["run"])
+        run.steps = [Step(**step) for step in run.steps]  # type: ignore[arg-type]
+        self._learner.load(found[0])
+        return run
+
+    def offered(self, run: _Run) -> None:
+        """Write the state after the last step of `run`, if it is time."""
+        start = time.perf_counter()
+        if self._writes and start - self._saved > max(SAVE_SECONDS, self._cost / SAVE_SHARE):
+            states.save(self._folder, len(run.steps), self._learner.dump(), {"run": asdict(run)})
+            self._saved = time.perf_counter()
+            self._cost = self._saved - start
+
+    def clear(self) -> None:
+        """The training is over."""
+        if self._writes:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Learner:
@@ -201,6 +234,9 @@ class _Learner:
         self._model = model
         self._piece_loss = loss
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._team = team()
+        self._device = self._parameters[0].device
+        self._budget = PIECE_TOKENS if self._device.type == "cpu" else PIECE_TOKENS * GPU_PIECES
         self._best: list[Tensor] = []
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=weight_decay)
         torch.set_num_threads(1)
@@ -215,30 +251,36 @@ class _Learner:
         """One step at the learning rate `rate`; the pieces add up to exactly the whole batch's gradient."""
         self._model.train()
         weight = sum(item.weight for item in batch)
-        total, sums = 0.0, None
+        total, sums = torch.zeros(1, dtype=torch.float64), None
         # Summed in the order of the pieces, whichever core was first: the same seed gives the same weights.
-        for value, gradients in self._cores.map(self._gradients, pieces(batch, PIECE_TOKENS)):
+        for value, gradients in self._cores.map(self._gradients, pieces(self._team.share(batch), self._budget)):
             total += value
             if sums is None:
                 sums = list(gradients)
             else:
                 for held, gradient in zip(sums, gradients, strict=True):
                     held += gradient
-        assert sums is not None
+        # Of a batch with fewer rows than processes, some have none.
+        sums = sums or [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._team.add(sums)
+        self._team.add([total])
         for parameter, gradient in zip(self._parameters, sums, strict=True):
             parameter.grad = gradient / weight
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        return total / weight
+        return float(total) / weight
 
     def loss(self, items: Sequence[Item]) -> float | None:
         """Mean loss, without dropout; None for no items."""
         if not items:
             return None
         self._model.eval()
-        return sum(self._cores.map(self._loss, pieces(items, PIECE_TOKENS))) / sum(item.weight for item in items)
+        own = self._cores.map(self._loss, pieces(self._team.share(items), self._budget))
+        total = torch.tensor([sum(own)], dtype=torch.float64)
+        self._team.add([total])
+        return float(total) / sum(item.weight for item in items)
 
     def keep(self) -> None:
         """Remember today's weights as the best."""
@@ -253,6 +295,8 @@ class _Learner:
     def dump(self) -> dict[str, Tensor]:
         """All that the next step depends on."""
         found = {"random": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            found["random.cuda"] = torch.cuda.get_rng_state(self._device)
         for number, (parameter, best) in enumerate(zip(self._parameters, self._best, strict=True)):
             moments = self._optimizer.state[parameter]
             found |= {f"parameter.{number}": parameter.detach(), f"best.{number}": best}
@@ -262,13 +306,14 @@ class _Learner:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """The reverse of `dump`."""
         torch.set_rng_state(tensors["random"])
-        self._best = [tensors[f"best.{number}"] for number in range(len(self._parameters))]
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+        self._best = [tensors[f"best.{n}"].to(parameter.device) for n, parameter in enumerate(self._parameters)]
         with torch.no_grad():
             for number, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[f"parameter.{number}"])
-                self._optimizer.state[parameter] = {
-                    name: tensors[f"{name}.{number}"] for name in ("step", "exp_avg", "exp_avg_sq")
-                }
+                moments = {name: tensors[f"{name}.{number}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
+                self._optimizer.state[parameter] = {"step": tensors[f"step.{number}"], **moments}
 
     def _gradients(self, piece: Sequence[Item]) -> tuple[float, tuple[Tensor, ...]]:
         loss = self._piece_loss(self._model, piece)
@@ -293,10 +338,10 @@ def logprobs(model: Model, rows: Sequence[Row]) -> Tensor:
             number * longest + place - 1 for number, row in enumerate(rows) for place in range(row.prompt, len(row.ids))
         ]
         logits = model.logits(states.flatten(0, 1)[places])
-    targets = torch.tensor([token for row in rows for token in row.ids[row.prompt :]])
+    targets = torch.tensor([token for row in rows for token in row.ids[row.prompt :]], device=logits.device)
     losses = cross_entropy(logits.float(), targets, reduction="none")
-    parts = torch.split(losses, [row.trained for row in rows])
-    return -torch.stack([part.sum() for part in parts])
+    ends = accumulate(row.trained for row in rows)
+    return -torch.stack([losses[end - row.trained : end].sum() for row, end in zip(rows, ends, strict=True)])
 
 
 def padded(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
 from bakeoff.models.additions import add
+from bakeoff.models.devices import device, moved
 from bakeoff.models.gguf import load_for_training
 from bakeoff.models.llama import free_cores
 from bakeoff.types import Vectors
@@ -52,10 +53,11 @@ class Embedder:
             for row, place in enumerate(part):
                 rows[row, : len(ids[place])] = torch.tensor(ids[place])
                 mask[row, : len(ids[place])] = 1
-            with torch.inference_mode():
+            rows, mask = rows.to(model.device), mask.to(model.device)
+            with torch.no_grad():
                 states = model.base_model(input_ids=rows, attention_mask=mask, use_cache=False).last_hidden_state
                 means = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-                found[part] = torch.nn.functional.normalize(means.float(), dim=1).numpy()
+                found[part] = torch.nn.functional.normalize(means.float(), dim=1).cpu().numpy()
         return found
 
     def _ids(self, text: str) -> list[int]:
@@ -69,5 +71,5 @@ class Embedder:
                 model, tokenizer = load_for_training(self._weights.path)
                 if self._weights.adapter is not None:
                     model, _ = add(model, self._weights.adapter)
-                self._loaded = model, tokenizer
+                self._loaded = moved(model, device()), tokenizer
             return self._loaded

@@ -14,6 +14,7 @@ from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
 from bakeoff.models.additions import add
 from bakeoff.models.chat import render
+from bakeoff.models.devices import device, moved
 from bakeoff.models.gguf import load_for_training
 from bakeoff.models.llama import free_cores
 from bakeoff.models.prefix import Prefix
@@ -100,9 +101,9 @@ class Generator:
         """Of texts behind one prompt, from one batch; without a prompt the first token of each is given."""
         model, _, prefix = self._load()
         past, first = prefix.cache(1) if prefix else None, None
-        with torch.inference_mode():
+        with torch.no_grad():
             if prompt:
-                output = model(input_ids=torch.tensor([prompt]), past_key_values=past, use_cache=True, logits_to_keep=1)
+                output = model(input_ids=self._ids([prompt]), past_key_values=past, use_cache=True, logits_to_keep=1)
                 past, first = output.past_key_values, output.logits[0, -1]
             before = past.get_seq_length() if past else 0
             if past:
@@ -113,14 +114,15 @@ class Generator:
             for row, target in enumerate(targets):
                 rows[row, : len(target)] = torch.tensor(target)
                 mask[row, : before + len(target)] = 1
+            rows, mask = rows.to(model.device), mask.to(model.device)
             output = model(input_ids=rows, attention_mask=mask, past_key_values=past, use_cache=past is not None)
         found = []
         for row, target in enumerate(targets):
             # The logits at a position are about the token after it.
             logits = output.logits[row, : len(target) - 1]
-            wanted = torch.tensor(target[1:])
+            wanted = self._ids(target[1:])
             if first is not None:
-                logits, wanted = torch.cat([first[None], logits]), torch.tensor(target)
+                logits, wanted = torch.cat([first[None], logits]), self._ids(target)
             chosen = logits.float().gather(1, wanted[:, None])[:, 0] - logits.float().logsumexp(dim=-1)
             found.append((float(chosen.sum()), len(wanted)))
         return found
@@ -146,8 +148,8 @@ class Generator:
                 f"{self.name}; shorten the prompt"
             )
         # Padded on the left, so that all rows go on at the same place.
-        ids = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[1] * before + [0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        ids = self._ids([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = self._ids([[1] * before + [0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         cache, running = prefix.cache(len(prompts)) if prefix else None, [True] * len(prompts)
         stops = self._stops()
         for _ in range(max_tokens):
@@ -160,13 +162,13 @@ class Generator:
                 return
             made = zip(tokens, logprobs, running, strict=True)
             yield [(token, logprob) if alive else None for token, logprob, alive in made]
-            ids = torch.tensor(tokens)[:, None]
-            mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.long)], dim=1)
+            ids = self._ids(tokens)[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
 
     def _step(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
         """Logits [B, V] of the token after `ids` [B, T]; `mask` [B, all tokens so far]."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        with torch.inference_mode():
+        with torch.no_grad():
             output = self._model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -191,8 +193,12 @@ class Generator:
                 prefix = None
                 if self.weights.adapter is not None:
                     model, prefix = add(model, self.weights.adapter)
-                self._loaded = model, tokenizer, prefix
+                where = device()
+                self._loaded = moved(model, where), tokenizer, prefix.to(where) if prefix else None
             return self._loaded
+
+    def _ids(self, numbers: Any) -> Tensor:
+        return torch.tensor(numbers, device=self._model.device)
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         text = render(self.template, messages)

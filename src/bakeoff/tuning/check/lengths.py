@@ -82,7 +82,10 @@ def text_tokens(examples: Sequence[Example], base: Base) -> int:
 def _failed(failed: dict[str, str]) -> Iterator[Problem]:
     if failed:
         reason = next(iter(failed.values()))
-        cure = "let user and assistant take turns, user first; or name a model whose template takes such conversations"
+        cure = (
+            "let user and assistant take turns, user first, and put what a system message says into the user's first; "
+            "or name a model whose template takes such conversations"
+        )
         what = f"the chat template refuses {len(failed):,} conversations: {reason}"
         yield Problem("error", listed(list(failed)), what, cure, "template-fails")
 

@@ -21,6 +21,8 @@ SAMPLE = 2000
 
 _CONTROL = re.compile(r"<\|[^<>|\s]+\|>|<(?:start|end|begin)_of_\w+>|<(?:im|turn)_\w+>")
 """What a template means as one token. Words in brackets, as Llama 2's [INST], are ordinary text."""
+_ROLES = ("<|user|>", "<|assistant|>", "<|system|>")
+"""Zephyr, TinyLlama, Tulu and OLMo have these as ordinary letters, and were trained on them so."""
 _REPLY = "Paris, 42."
 
 
@@ -80,7 +82,12 @@ def _specials(base: Base, whole: str) -> Iterator[Problem]:
     written |= dict.fromkeys(token for token in (base.template.eos, base.template.bos) if token and token in whole)
     written |= {base.template.eos: None} if base.template.eos else {}
     ids = {token: base.vocabulary.tokenizer.token_to_id(token) for token in written}
-    unknown = [token for token, id in ids.items() if id is None]
+    unknown = [token for token, id in ids.items() if id is None and token not in _ROLES]
+    letters = [token for token, id in ids.items() if id is None and token in _ROLES]
+    if letters:
+        what = f"{listed(letters)}: no tokens of the model, so read as letters"
+        cure = "nothing to do if its makers trained it so, as those of Zephyr and OLMo did; else correct the template"
+        yield Problem("note", base.name, what, cure, "role-letters")
     if unknown:
         what = f"{listed(unknown)}: the template writes what is no token of the model, so it is read as letters"
         cure = "name the model's own instruct version, or correct the template"

@@ -10,7 +10,6 @@ import torch
 from peft import IA3Config
 
 from bakeoff.models import bottleneck
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.types import Checkpoint, Example
 
@@ -52,7 +51,7 @@ def tune(
         peft = adapting.adapted(pupil, config, method="adapter")
         model = adapting.whole(peft)
     else:
-        fast = student.multiplies_bfloat16()
+        fast = pupil.bf16
         pupil.model.to(torch.bfloat16 if fast else torch.float32)
         inserted = bottleneck.insert(pupil.model, size)
         model = student.Whole(pupil.model, bf16=fast)
@@ -66,7 +65,7 @@ def tune(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         patience=patience,
-        cores=free_cores(),
+        cores=pupil.workers,
         out=out,
         progress=progress,
     )

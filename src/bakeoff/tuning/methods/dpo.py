@@ -48,16 +48,14 @@ def tune(
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
         replies = torch.stack(preferences.both(model, part), dim=1)
-        lengths = torch.tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
-        return losses(replies, torch.tensor([pair.reference for pair in part]), lengths, beta, loss).sum()
+        lengths = replies.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+        return losses(replies, replies.new_tensor([pair.reference for pair in part]), lengths, beta, loss).sum()
 
     return preferences.fit(
         "dpo",
         base,
-        train,
-        valid,
         out,
-        loss=pair_loss,
+        preferences.paired(train, valid, max_length, pair_loss),
         seed=seed,
         start=start,
         rank=rank,
@@ -67,7 +65,6 @@ def tune(
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
-        max_length=max_length,
         progress=progress,
     )
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.errors import ConfigError
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import student, training
 from bakeoff.tuning.rows import Row, pieces
 from bakeoff.types import Checkpoint, Example
@@ -51,7 +50,7 @@ def tune(
     if layers >= len(decoder.layers):
         raise ConfigError(f"freeze: layers is {layers}, and {base} has {len(decoder.layers)}; use full to train all")
     train_rows, valid_rows = pupil.rows(train, max_length), pupil.rows(valid, max_length)
-    bf16, cores = student.multiplies_bfloat16(), free_cores()
+    bf16, cores = pupil.bf16, pupil.workers
     uncut = student.Whole(pupil.model, bf16=bf16)
     file = out / "frontier.bin"
     frontier = _frontier(uncut, decoder.layers[-layers], [*train_rows, *valid_rows], cores, file)
@@ -120,7 +119,7 @@ def _frontier(model: student.Whole, layer: nn.Module, rows: Sequence[Row], cores
             for piece, made in zip(parts, pool.map(states, parts), strict=True):
                 for row, one in zip(piece, made, strict=True):
                     place = slice(first, first + len(row.ids))
-                    held[place] = one[: len(row.ids)].numpy()
+                    held[place] = one[: len(row.ids)].cpu().numpy()
                     found[row] = torch.from_numpy(held[place])
                     first += len(row.ids)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import student, training
 from bakeoff.types import Checkpoint, Example
 
@@ -35,7 +34,7 @@ def tune(
     train_rows, valid_rows = pupil.rows(train, max_length), pupil.rows(valid, max_length)
     pupil.model.requires_grad_(True)
     result = training.train(
-        student.Whole(pupil.model, bf16=student.multiplies_bfloat16()),
+        student.Whole(pupil.model, bf16=pupil.bf16),
         train_rows,
         valid_rows,
         seed=seed,
@@ -44,7 +43,7 @@ def tune(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         patience=patience,
-        cores=free_cores(),
+        cores=pupil.workers,
         out=out,
         progress=progress,
     )

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bakeoff import plugins
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
-from bakeoff.tuning import adapting, student, training
+from bakeoff.tuning import preferences, student, training
 from bakeoff.tuning.rows import Row
+from bakeoff.tuning.sampling import sample
 from bakeoff.types import Answer, Checkpoint, Example
 
 
@@ -68,60 +68,55 @@ def tune(
     `tries`: replies of up to `max_tokens` for each prompt. The mean reward of the first and of the last tenth of the
     steps is recorded. Raises `DataError` where the metric cannot score an example.
     """
-    student.positive(
-        "grpo",
-        tries=tries - 1,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-    )
+    student.positive("grpo", tries=tries - 1, temperature=temperature, max_tokens=max_tokens)
     metric = plugins.get("metrics", reward)
-    pupil = student.load(base)
-    items = [Asked(e, r) for e, r in zip(train, pupil.rows(train, max_length), strict=True)]
-    valid_items = [Asked(e, r) for e, r in zip(valid, pupil.rows(valid, max_length), strict=True)]
-    torch.manual_seed(seed)
-    adapted = adapting.lora(pupil, method="grpo", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
-    earned: list[float] = []
 
-    def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
-        found = []
-        for number, item in enumerate(batch):
-            dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
-            rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
-            rewards = torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
-            earned.append(float(rewards.mean()))
-            better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
-            found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
-        return found
+    def read(pupil: student.Student, model: Any) -> preferences.Lessons:
+        items, valid_items = (
+            [Asked(e, r) for e, r in zip(part, pupil.rows(part, max_length), strict=True)] for part in (train, valid)
+        )
+        earned: list[float] = []
 
-    def reply_loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
-        lengths = torch.tensor([float(item.row.trained) for item in part])
-        worth = torch.tensor([item.advantage for item in part])
-        return -(worth * training.logprobs(model, [item.row for item in part]) / lengths).sum()
+        def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
+            found = []
+            for number, item in enumerate(batch):
+                dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
+                rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
+                rewards = torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
+                earned.append(float(rewards.mean()))
+                better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+                found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
+            return found
 
-    result = training.train(
-        model,
-        items,
-        valid_items,
+        return preferences.Lessons(items, valid_items, _loss, lambda: _rise(earned), tried)
+
+    return preferences.fit(
+        "grpo",
+        base,
+        out,
+        read,
         seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
+        start=start,
+        rank=rank,
+        alpha=alpha,
+        targets=targets,
         learning_rate=learning_rate,
+        epochs=epochs,
         patience=patience,
-        cores=cores,
-        out=out,
-        loss=reply_loss,
-        prepare=tried,
+        batch_size=batch_size,
         progress=progress,
     )
-    adapting.save(adapted, pupil, out)
+
+
+def _loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
+    found = training.logprobs(model, [item.row for item in part])
+    return -(found * found.new_tensor([item.advantage / item.row.trained for item in part])).sum()
+
+
+def _rise(earned: Sequence[float]) -> dict[str, float | None]:
+    """Mean reward of the first and of the last tenth of the prompts."""
     tenth = max(1, len(earned) // 10)
-    first, last = sum(earned[:tenth]) / tenth, sum(earned[-tenth:]) / tenth
-    return pupil.write("grpo", result, out, reward_first=first, reward_last=last)
+    return {"reward_first": sum(earned[:tenth]) / tenth, "reward_last": sum(earned[-tenth:]) / tenth}
 
 
 def _worth(metric: Any, example: Example, pupil: student.Student, made: Row) -> float:
@@ -139,18 +134,6 @@ def _replies(
     prompt = list(row.ids[: row.prompt])
     stop = pupil.tokenizer.token_to_id(pupil.template.eos)
     model.eval()
-    ids = torch.tensor([prompt] * tries)
-    made: list[list[int]] = [[] for _ in range(tries)]
-    cache: Any = None
-    with torch.no_grad(), model.autocast():
-        for _ in range(longest):
-            output = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache = output.past_key_values
-            chances = torch.softmax(output.logits[:, -1].float() / temperature, dim=-1)
-            ids = torch.multinomial(chances, 1, generator=dice)
-            for tokens, token in zip(made, ids[:, 0].tolist(), strict=True):
-                if stop not in tokens:
-                    tokens.append(token)
-            if all(stop in tokens for tokens in made):
-                break
+    with model.autocast():
+        made = sample(model.model, prompt, tries, temperature=temperature, longest=longest, stop=stop, dice=dice)
     return [Row((*prompt, *tokens), len(prompt)) for tokens in made]

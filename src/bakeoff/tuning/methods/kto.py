@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
-from bakeoff.tuning import adapting, preferences, student, training
+from bakeoff.tuning import preferences, student, training
 from bakeoff.tuning.rows import Row, lesson, row
 from bakeoff.types import Checkpoint, Example
 
@@ -62,15 +61,41 @@ def tune(
     The rarer verdict weighs more, so that both count the same. `beta`: how dear it is to move away from the start.
     Raises `DataError` where all replies have the same verdict, or there is only one.
     """
-    student.positive("kto", beta=beta, rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    pupil = student.load(base)
+    student.positive("kto", beta=beta)
+
+    def read(pupil: student.Student, model: training.Model) -> preferences.Lessons:
+        return _lessons(pupil, model, train, valid, max_length, beta)
+
+    return preferences.fit(
+        "kto",
+        base,
+        out,
+        read,
+        seed=seed,
+        start=start,
+        rank=rank,
+        alpha=alpha,
+        targets=targets,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def _lessons(
+    pupil: student.Student,
+    model: training.Model,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    max_length: int,
+    beta: float,
+) -> preferences.Lessons:
     train_items, valid_items = _judged(pupil, train, max_length), _judged(pupil, valid, max_length)
-    good = sum(item.good for item in train_items)
+    good, cores = sum(item.good for item in train_items), pupil.workers
     if good in (0, len(train_items)):
         raise DataError("kto: all replies have the same verdict; add replies as `rejected`, or use lora")
-    torch.manual_seed(seed)
-    adapted = adapting.lora(pupil, method="kto", start=start, rank=rank, alpha=alpha, targets=targets)
-    model, cores = adapting.whole(adapted), free_cores()
     shares = {True: len(train_items) / (2 * good), False: len(train_items) / (2 * (len(train_items) - good))}
 
     def moved(step: int, batch: Sequence[Judged]) -> list[Judged]:
@@ -80,32 +105,19 @@ def tune(
 
     def judged_loss(model: training.Model, part: Sequence[Judged]) -> Tensor:
         gain = training.logprobs(model, [item.row for item in part])
-        gain = gain - torch.tensor([item.reference[0] for item in part]) - torch.tensor([item.moved for item in part])
-        sign = torch.tensor([1.0 if item.good else -1.0 for item in part])
-        weights = torch.tensor([shares[item.good] for item in part])
+        gain = gain - gain.new_tensor([item.reference[0] + item.moved for item in part])
+        sign = gain.new_tensor([1.0 if item.good else -1.0 for item in part])
+        weights = gain.new_tensor([shares[item.good] for item in part])
         return (weights * (1 - torch.sigmoid(beta * sign * gain))).sum()
 
-    paired = [example for example in valid if example.rejected and (example.references or example.messages)]
-    valid_pairs = preferences.pairs(pupil, paired, max_length)
-    before = preferences.agreement(model, valid_pairs, cores)
-    result = training.train(
-        model,
+    both = [example for example in valid if example.rejected and (example.references or example.messages)]
+    return preferences.Lessons(
         _referenced(model, train_items, cores),
         _referenced(model, valid_items, cores),
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        cores=cores,
-        out=out,
-        loss=judged_loss,
-        prepare=moved,
-        progress=progress,
+        judged_loss,
+        preferences.preferred(model, preferences.pairs(pupil, both, max_length), cores),
+        moved,
     )
-    adapting.save(adapted, pupil, out)
-    after = preferences.agreement(model, valid_pairs, cores)
-    return pupil.write("kto", result, out, preferred_before=before, preferred_after=after)
 
 
 def _judged(pupil: student.Student, examples: Sequence[Example], max_length: int) -> list[Judged]:

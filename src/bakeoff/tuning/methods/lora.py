@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.types import Checkpoint, Example
 
@@ -70,7 +69,7 @@ def tune(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         patience=patience,
-        cores=1 if dropout else free_cores(),
+        cores=1 if dropout else pupil.workers,
         out=out,
         progress=progress,
     )

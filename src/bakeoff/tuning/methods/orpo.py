@@ -44,16 +44,15 @@ def tune(
     student.positive("orpo", beta=beta)
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
-        lengths = torch.tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
-        return losses(torch.stack(preferences.both(model, part), dim=1) / lengths, beta).sum()
+        replies = torch.stack(preferences.both(model, part), dim=1)
+        lengths = replies.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+        return losses(replies / lengths, beta).sum()
 
     return preferences.fit(
         "orpo",
         base,
-        train,
-        valid,
         out,
-        loss=pair_loss,
+        preferences.paired(train, valid, max_length, pair_loss),
         seed=seed,
         start=start,
         rank=rank,
@@ -63,7 +62,6 @@ def tune(
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
-        max_length=max_length,
         progress=progress,
     )
 

@@ -40,8 +40,8 @@ def tune(
     last = nn.Linear(width, width)
     nn.init.zeros_(last.weight)  # it starts as the text, not as noise
     nn.init.zeros_(last.bias)
-    encoder = nn.Sequential(nn.Linear(width, width), nn.Tanh(), last)
-    model = student.Prompted(pupil.model, embedded, bf16=student.multiplies_bfloat16(), encoder=encoder)
+    encoder = nn.Sequential(nn.Linear(width, width), nn.Tanh(), last).to(embedded.device)
+    model = student.Prompted(pupil.model, embedded, bf16=pupil.bf16, encoder=encoder)
     result = prompts.fit(
         model,
         pupil,

@@ -33,7 +33,7 @@ def tune(
     student.positive("prefix", tokens=tokens, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     pupil = student.load(base)
     embedded = prompts.start(pupil, "prefix", tokens, text)
-    model = student.Prefixed(pupil.model, prefix.of(pupil.model, embedded), bf16=student.multiplies_bfloat16())
+    model = student.Prefixed(pupil.model, prefix.of(pupil.model, embedded), bf16=pupil.bf16)
     result = prompts.fit(
         model,
         pupil,

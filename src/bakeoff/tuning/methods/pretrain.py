@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 
 from bakeoff.errors import DataError
-from bakeoff.models.llama import free_cores
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row
 from bakeoff.types import Checkpoint, Example
@@ -50,7 +49,7 @@ def tune(
         model = adapting.whole(adapted)
     else:
         pupil.model.requires_grad_(True)
-        model = student.Whole(pupil.model, bf16=student.multiplies_bfloat16())
+        model = student.Whole(pupil.model, bf16=pupil.bf16)
     result = training.train(
         model,
         train_rows,
@@ -61,7 +60,7 @@ def tune(
         learning_rate=learning_rate * (10 if adapted else 1),
         weight_decay=weight_decay,
         patience=patience,
-        cores=free_cores(),
+        cores=pupil.workers,
         out=out,
         progress=progress,
     )

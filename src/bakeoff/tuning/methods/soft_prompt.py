@@ -32,7 +32,7 @@ def tune(
     student.positive("soft_prompt", tokens=tokens, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     pupil = student.load(base)
     embedded = prompts.start(pupil, "soft_prompt", tokens, text)
-    model = student.Prompted(pupil.model, embedded, bf16=student.multiplies_bfloat16())
+    model = student.Prompted(pupil.model, embedded, bf16=pupil.bf16)
     result = prompts.fit(
         model,
         pupil,

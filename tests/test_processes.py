@@ -1,0 +1,231 @@
+"""One training in two processes: the same curve and the same weights as in one, and one writer."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny_model
+from bakeoff.errors import ConfigError
+from bakeoff.tuning.processes import Team, refuse_several, team
+
+torch = pytest.importorskip("torch")
+
+SCRIPT = """\
+import json, os, sys
+from bakeoff.tuning import tune
+from bakeoff.tuning import student, training
+from bakeoff.types import Example
+student.multiplies_bfloat16 = lambda device: False
+training.SAVE_SECONDS, training.SAVE_SHARE = 0.0, 1e9
+capitals = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Norway": "Oslo", "Peru": "Lima"}
+train = [
+    Example(f"q{n}", "why? " * n * n + f"capital of {country}?", (city,), rejected="no", text=f"{city} {country}")
+    for n, (country, city) in enumerate(capitals.items())
+]
+stop = int(sys.argv[4])
+def say(done, total, text):
+    print(os.environ.get("RANK", "0"), done, flush=True)
+    if stop and done >= stop:
+        os._exit(9)
+tune(sys.argv[1], sys.argv[2], train, train[:3], out=sys.argv[3], seed=3, progress=say, **json.loads(sys.argv[5]))
+"""
+OPTIONS: dict[str, Any] = {"lora": {"rank": 8, "learning_rate": 0.001}, "full": {"learning_rate": 0.0002}}
+SHARED: dict[str, Any] = {"epochs": 3, "batch_size": 2}
+
+
+def environments(size: int) -> list[dict[str, str]]:
+    """What a launcher sets."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {**os.environ, "BAKEOFF_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    if size == 1:
+        return [common]
+    shared = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [{**common, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+
+
+def trained(base: str, out: Path, method: str, processes: int, *, stop: int = 0, **options: Any) -> str:
+    """What the processes print."""
+    told = json.dumps({**OPTIONS.get(method, {}), **SHARED, **options})
+    command = [sys.executable, "-c", SCRIPT, method, base, str(out), str(stop), told]
+    running = [
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for env in environments(processes)
+    ]
+    if stop:
+        assert running[0].wait(timeout=60) == 9
+        for one in running[1:]:
+            one.kill()
+    said = [one.communicate(timeout=120) for one in running]
+    if not stop:
+        assert [one.returncode for one in running] == [0] * processes, said
+    return "".join(printed for printed, _ in said)
+
+
+def curve(path: Path) -> list[float]:
+    with (path / "history.csv").open() as file:
+        return [float(step[key]) for step in csv.DictReader(file) for key in ("loss", "valid_loss") if step[key]]
+
+
+def weights(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    (file,) = path.glob("*.safetensors")
+    return load_file(file)
+
+
+def same(one: Path, other: Path) -> None:
+    assert curve(one) == pytest.approx(curve(other), rel=1e-5)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(tensor, weights(other)[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_model.save(tmp_path_factory.mktemp("base") / "tiny"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does_and_only_one_writes(base: str, tmp_path: Path) -> None:
+    said = [trained(base, tmp_path / str(size), "lora", size) for size in (1, 2)]
+    same(tmp_path / "1", tmp_path / "2")
+    facts = [json.loads((tmp_path / str(size) / "checkpoint.json").read_text()) for size in (1, 2)]
+    assert sorted(facts[0]["files"]) == sorted(facts[1]["files"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert {line.split()[0] for line in said[1].splitlines()} == {"0"}
+    assert len(said[1].splitlines()) == len(said[0].splitlines()) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("full", {}),
+        ("freeze", {"layers": 1, "learning_rate": 0.0002}),
+        ("prefix", {"tokens": 8, "learning_rate": 0.001}),
+        ("adapter", {"size": 16, "learning_rate": 0.0005}),
+        ("pretrain", {"learning_rate": 0.0002, "window": 16}),
+        ("dpo", {"learning_rate": 0.0005}),
+        ("kto", {"learning_rate": 0.0005}),
+        ("grpo", {"learning_rate": 0.0005, "max_tokens": 4, "tries": 3}),
+    ],
+)
+def test_every_kind_of_method_is_shared(base: str, tmp_path: Path, method: str, options: dict[str, Any]) -> None:
+    for size in (1, 2):
+        trained(base, tmp_path / str(size), method, size, **options)
+    same(tmp_path / "1", tmp_path / "2")
+
+
+@pytest.mark.slow
+def test_more_processes_than_rows_in_a_batch_and_a_stop_change_nothing(base: str, tmp_path: Path) -> None:
+    trained(base, tmp_path / "1", "lora", 1)
+    trained(base, tmp_path / "3", "lora", 3, stop=100)
+    assert not (tmp_path / "3").exists()
+    # Goes on with another number of processes, from what the first wrote.
+    said = trained(base, tmp_path / "3", "lora", 2)
+    assert len(said.splitlines()) < 9
+    same(tmp_path / "1", tmp_path / "3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["torch.distributed.run", "--nproc-per-node", "2"],
+        # On CPUs accelerate knows MPI only; with --multi_gpu it starts the processes as it does for GPUs.
+        [
+            "accelerate.commands.launch",
+            "--multi_gpu",
+            "--num_processes",
+            "2",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend=no",
+        ],
+    ],
+    ids=["torchrun", "accelerate"],
+)
+def test_the_command_runs_under_both_launchers(base: str, tmp_path: Path, launcher: list[str]) -> None:
+    pytest.importorskip(launcher[0].split(".")[0])
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "bakeoff.toml").write_text(f'base = "{base}"\n[tune.reader]\nmethod = "lora"\nepochs = 1\n')
+    lines = [{"question": f"what of {n}?", "answer": f"{n} EUR"} for n in range(12)]
+    (project / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    script = tmp_path / "run.py"
+    script.write_text("from bakeoff.cli import main\nmain()\n")
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flag = "--master-port" if "torch" in launcher[0] else "--main_process_port"
+    command = [sys.executable, "-m", *launcher, flag, port, str(script), "tune", "-C", str(project)]
+    done = subprocess.run(command, env=environments(1)[0], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("reader: ") == 1
+    assert (project / "checkpoints" / "reader" / "study.json").is_file()
+
+
+def test_what_only_one_process_may_do_is_refused_in_one_line(base: str, tmp_path: Path) -> None:
+    (tmp_path / "bakeoff.toml").write_text(f'base = "{base}"\n')
+    code = "from bakeoff.cli import main; main()"
+    command = [sys.executable, "-c", code, "ingest", "-C", str(tmp_path)]
+    for env in environments(2):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr == (
+            "error: `bakeoff ingest` writes files, and a launcher has started it 2 times; run it once, without the "
+            "launcher: only the training of `bakeoff tune` is shared among processes\n"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["bakeoff.toml"]
+
+
+def test_a_launcher_that_says_only_half_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert team() == Team(0, 1)
+    refuse_several("a search")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="a search writes files, and a launcher has started it 2 times"):
+        refuse_several("a search")
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="MASTER_ADDR, MASTER_PORT, RANK is not set; start with torchrun"):
+        team().wait()
+
+
+def test_the_rows_of_a_batch_are_divided_evenly_and_each_goes_to_one() -> None:
+    from bakeoff.tuning.rows import Row
+
+    rows = [Row(tuple(range(length)), 1) for length in (9, 2, 7, 4, 8)]
+    parts = [Team(rank, 2).share(rows) for rank in (0, 1)]
+    assert [[row.size for row in part] for part in parts] == [[9, 7, 2], [8, 4]]
+    assert Team().share(rows) is rows
+
+
+def test_the_parts_of_the_processes_add_up_to_the_gradient_of_one(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bakeoff.tuning import student
+    from bakeoff.tuning.training import _Learner, token_loss
+    from bakeoff.types import Example
+
+    summed: list[list[Any]] = []
+    monkeypatch.setattr(Team, "add", lambda self, tensors: summed.append([tensor.clone() for tensor in tensors]))
+    pupil = student.load(base)
+    rows = pupil.rows([Example(f"q{n}", "why? " * n * n, (f"so {n}",)) for n in range(5)], 400)
+    pupil.model.requires_grad_(True)
+    learner = _Learner(student.Whole(pupil.model, bf16=False), token_loss, 1, 0.0)
+    for part in (Team(), Team(0, 2), Team(1, 2)):
+        learner._team = part
+        learner.step(rows, 0.0)  # the weights stay as they are
+    (whole, loss), first, second = (summed[:2], summed[2:4], summed[4:])
+    for one, a, b in zip([*whole, *loss], [*first[0], *first[1]], [*second[0], *second[1]], strict=True):
+        torch.testing.assert_close(a + b, one, rtol=1e-5, atol=1e-5)
+        assert not torch.equal(a, one)
