@@ -14,7 +14,8 @@ from bakeoff.evaluation.agreement import FILE, Validation, hand_checked, read_la
 from bakeoff.evaluation.freshness import Freshness
 from bakeoff.evaluation.reversal import Reversal
 from bakeoff.files import write_json
-from bakeoff.project import Progress, Project
+from bakeoff.project import Project
+from bakeoff.trained import Progress
 
 
 def validate_metrics(

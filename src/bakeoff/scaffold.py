@@ -10,7 +10,7 @@ from pathlib import Path
 from bakeoff import config
 from bakeoff.errors import ConfigError, UnknownNameError
 from bakeoff.files import write_atomically
-from bakeoff.project import Progress
+from bakeoff.trained import Progress
 
 TEMPLATES = {
     "content": "summaries of articles on a topic, each sentence with its source",

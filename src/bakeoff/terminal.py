@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bakeoff.project import Progress, Project
+    from bakeoff.project import Project
+    from bakeoff.trained import Progress
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
