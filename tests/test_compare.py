@@ -294,6 +294,10 @@ def test_records_survive_the_way_through_json() -> None:
     example = Example("q", "?", ("a", "b"), (Evidence("d", 0, 4, "half"),), "no", "l", (turn,), "g", "k", False)
     assert records.trial(json.loads(records.line(trial))) == trial
     assert records.example(json.loads(records.line(example))) == example
+    older = json.loads(records.line(trial))
+    del older["answer"]["sentences"]
+    with pytest.raises(DataError, match="recorded by another version; ask anew with `bakeoff compare --fresh`"):
+        records.trial(older)
 
 
 def test_a_dropped_in_file_is_a_metric_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

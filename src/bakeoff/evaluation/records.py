@@ -42,8 +42,12 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def trial(row: Mapping[str, Any]) -> Trial:
-    """The inverse of `line` for a trial."""
-    return Trial(**{**row, "answer": answer(row["answer"])})
+    """The inverse of `line` for a trial; raises `DataError` for what another version wrote."""
+    try:
+        return Trial(**{**row, "answer": answer(row["answer"])})
+    except (KeyError, TypeError) as error:
+        cure = "ask anew with `bakeoff compare --fresh`"
+        raise DataError(f"an answer of {row.get('system')!r} was recorded by another version; {cure}") from error
 
 
 def answer(row: Mapping[str, Any]) -> Answer:
