@@ -26,7 +26,7 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 unit: .venv/ready
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 coverage: .venv/ready  ## The tests again, with the lines that none of them runs
 	$(BIN)/pytest -m "not slow" --cov --cov-report=term-missing:skip-covered
