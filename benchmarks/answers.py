@@ -31,7 +31,7 @@ from bakeoff.models import generator
 from bakeoff.retrieval import BM25, Dense, Hybrid, Without
 from bakeoff.systems import RAG
 from bakeoff.systems.decider import Draft, fit
-from bakeoff.types import Answer, Example
+from bakeoff.types import Answer, Chunk, Example, Hit
 
 HOLDS = 0.5
 """From this score of the metric `support` on, a sentence counts as supported."""
@@ -85,11 +85,13 @@ def ask(corpus: Corpus, examples: Sequence[Example], path: Path) -> list[dict[st
                     "id": example.id,
                     "removed": removed,
                     "group": example.group,
+                    "question": example.question,
                     "text": answer.text,
+                    "passages": [hit.chunk.text for hit in answer.hits],
+                    "sentences": [(one.start, one.end, bool(one.citations)) for one in answer.sentences],
                     "features": features,
                     "right": not removed and (recall.score(example, answer) or 0.0) >= RIGHT,
                     "refused": answer.outcome != "answered",
-                    "supports": supports(example, answer),
                     **facts(corpus, answer),
                 }
                 held.append(record)
@@ -100,12 +102,12 @@ def ask(corpus: Corpus, examples: Sequence[Example], path: Path) -> list[dict[st
     return [record for record in held if record["id"] in wanted]
 
 
-def supports(example: Example, answer: Answer) -> list[tuple[bool, float]]:
+def supports(record: dict[str, Any]) -> list[tuple[bool, float]]:
     """For each sentence whether it is cited, and the score of the metric `support` for it alone."""
-    found = []
-    for sentence in answer.sentences if answer.outcome == "answered" else ():
-        alone = Answer(answer.text[sentence.start : sentence.end], hits=answer.hits)
-        found.append((bool(sentence.citations), support.score(example, alone) or 0.0))
+    hits = tuple(Hit(Chunk(str(n), "", text, 0, len(text)), 1.0) for n, text in enumerate(record["passages"]))
+    example, found = Example(record["id"], record["question"]), []
+    for start, end, is_cited in () if record["refused"] else record["sentences"]:
+        found.append((is_cited, support.score(example, Answer(record["text"][start:end], hits=hits)) or 0.0))
     return found
 
 
@@ -127,7 +129,7 @@ def facts(corpus: Corpus, answer: Answer) -> dict[str, int]:
 
 def citations(corpus: Corpus, made: Sequence[dict[str, Any]]) -> list[str]:
     """Cells of the first table."""
-    sentences = [sentence for record in made for sentence in record["supports"]]
+    sentences = [sentence for record in made for sentence in supports(record)]
     cited = [score for is_cited, score in sentences if is_cited]
     total = sum(record["citations"] for record in made)
     return [

@@ -194,6 +194,16 @@ def test_one_wrong_number_or_name_costs_more_than_its_words(wrong: str) -> None:
     assert guarded < 0.45
 
 
+def test_how_a_reply_begins_does_not_count_against_its_support() -> None:
+    hits = (Hit(Chunk("d#0", "d", "The mill opened in 2002 near the river.", 0, 39), 1.0),)
+    scores = {
+        text: support.score(Example("q", "When did it open?"), Answer(text, hits=hits))
+        for text in ("2002", "The answer is: 2002", "According to the passages, 2002", "The answer is: 2003")
+    }
+    assert scores["2002"] == scores["The answer is: 2002"] == scores["According to the passages, 2002"] == 1.0
+    assert scores["The answer is: 2003"] == 0.0
+
+
 def test_support_of_nothing_is_not_scored() -> None:
     hits = (hit("Paris is the capital."),)
     assert support.score(example("Paris"), Answer("Paris")) is None

@@ -26,7 +26,7 @@ PAIRED = 0.2
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…][\"'”’)]*(?:\s?\[\d{1,3}\])*(?=\s|$)|(?=\n)|$)", re.DOTALL)
 _NAME = re.compile(r"(?<=[^\s.!?:]\s)[^\W\d_][\w'’-]*")
 """A word that does not start a sentence; a name if it is capitalised."""
-_FRAME = re.compile(
+FRAME = re.compile(
     r"^(?:the answer is:?|(?:according to|based on) the (?:given |provided )?(?:passages?|text|documents?|context),)\s",
     re.IGNORECASE,
 )
@@ -85,7 +85,7 @@ def _leaves(value: Any) -> Iterator[str]:
 def _verified(sentence: str, hits: Sequence[Hit], question: str) -> tuple[str, list[Citation], int, float]:
     """The sentence without bad marks, its citations, how many marks went, and its support."""
     marks = [int(number) for number in MARK.findall(sentence)]
-    text = _FRAME.sub("", MARK.sub("", sentence).strip())
+    text = FRAME.sub("", MARK.sub("", sentence).strip())
     claim = _Claim.of(question if words(text) <= _BARE else text)
     retrieved = [number for number in dict.fromkeys(marks) if 1 <= number <= len(hits)]
     cited = [number for number in retrieved if claim.words & held(hits[number - 1])]
