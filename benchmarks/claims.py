@@ -2,7 +2,7 @@
 
     make bench-claims DATA=path/to/data
 
-Sixteen invented workshops with five facts each, a document a workshop. SmolLM2-135M answers 50 questions in a wording
+Sixteen invented workshops with five facts each, a document a workshop. SmolLM2-135M answers 40 questions in a wording
 that no training saw: closed book, with what is retrieved, and with the right document; as it is, after a LoRA or a
 training of all weights on the same facts in 1, 2 or 4 other wordings (with the same number of steps), and after a LoRA
 that learnt to read passages of eight of the workshops. Then every fact changes, documents are indexed again, and the
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that holds xquad/xquad.en.json")
     parser.add_argument("--out", type=Path, default=Path(".bench/claims"))
-    parser.add_argument("--questions", type=int, default=50, help="of 80")
+    parser.add_argument("--questions", type=int, default=40, help="of 80")
     arguments = parser.parse_args()
     worlds = {name: World(arguments.out, name, shift) for name, shift in (("first", 0), ("changed", 7))}
     checkpoints = trained(worlds["first"], arguments.out)
