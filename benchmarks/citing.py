@@ -2,8 +2,8 @@
 
     make bench-citing DATA=path/to/data
 
-A reply counts as cited when each of its sentences is. The rule's two shares were chosen on one half; the other half is
-reported. The data are those of BEGIN (CC-BY 4.0): github.com/google/BEGIN-dataset. Writes docs/results.md.
+A reply counts as cited when each of its sentences is. Both halves are shown; both were looked at when the rule's two shares
+were chosen. The data are those of BEGIN (CC-BY 4.0): github.com/google/BEGIN-dataset. Writes docs/results.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAIRS = (0.0, 0.2, 0.4)
 
 
 def main() -> None:
-    """A line for each rule, chosen on one half and reported on the other."""
+    """A line for each rule, on either half."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds begin_dev")
     folder = parser.parse_args().data / "begin_dev"
@@ -42,7 +42,7 @@ def main() -> None:
         cells = [cell for half in halves for cell in agreement(half)]
         name = f"{100 * rule[0]:.0f}% of the words, {100 * rule[1]:.0f}% of the pairs"
         rows.append([f"**{name}**" if rule == shipped else name, *cells])
-    head = ["cited from", "chosen on: precision", "recall", "F1", "reported: precision", "recall", "F1"]
+    head = ["cited from", "one half: precision", "recall", "F1", "other half: precision", "recall", "F1"]
     attributable = sum(truth for *_, truth in replies)
     text = (
         f"{table(head, rows)}\n\n{len(replies):,} replies, {attributable} of them fully attributable as people say, in "
