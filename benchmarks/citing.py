@@ -2,8 +2,8 @@
 
     make bench-citing DATA=path/to/data
 
-A reply counts as cited when each of its sentences is. Both halves are shown; both were looked at when the rule's two shares
-were chosen. The data are those of BEGIN (CC-BY 4.0): github.com/google/BEGIN-dataset. Writes docs/results.md.
+A reply counts as cited when each of its sentences is. Both halves are shown; both were looked at when the two shares of
+the rule were chosen. The data are those of BEGIN (CC-BY 4.0): github.com/google/BEGIN-dataset. Writes docs/results.md.
 """
 
 from __future__ import annotations
