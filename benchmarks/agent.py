@@ -167,7 +167,7 @@ def page(comparison: Comparison) -> str:
     rows = []
     for system in comparison.systems:
         answers = [trial.answer for trial in comparison.trials if trial.system == system]
-        seconds = np.median([trial.seconds for trial in comparison.trials if trial.system == system])
+        seconds = next(row.p50.estimate for row in comparison.table() if row.system == system)
         read, written = (np.mean([getattr(a.usage, what) for a in answers]) for what in ("fresh", "output"))
         tokens = "-" if system == SCRIPTED else f"{read:,.0f} + {written:.0f}"
         shares = [_percent(kinds[kind][system]) for kind in ("look-up", "database", "arithmetic")]

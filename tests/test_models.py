@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from bakeoff.models.chat import Template, completion, render
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.models.embedders.llamacpp import Embedder as LlamaCppEmbedder
 from bakeoff.models.embedders.onnx import Embedder as OnnxEmbedder
+from bakeoff.models.generators.llamacpp import Generator as LlamaCppGenerator
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.types import Message
 
@@ -229,3 +231,13 @@ def test_memory_does_not_grow_with_the_questions() -> None:
     for messages in asked[1:]:
         smol.generate(messages, max_tokens=2)
     assert resident() - before < 30  # MiB; the prompts' states would be 80 and more
+
+
+def test_requests_side_by_side_bring_the_texts_of_one_after_the_other() -> None:
+    alone = LlamaCppGenerator(weights.resolve("smollm2-135m"))
+    prompts = [[Message("user", f"What is {n} plus {n}?")] for n in range(4)]
+    expected = [alone.generate(prompt, max_tokens=12).text for prompt in prompts]
+    beside = alone.alongside()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda prompt: beside.generate(prompt, max_tokens=12).text, prompts))
+    assert found == expected and len(set(expected)) > 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +22,7 @@ from bakeoff.models.generators.scripted import Generator
 from bakeoff.project import Project
 from bakeoff.retrieval import BM25
 from bakeoff.systems import RAG, Prompt
-from bakeoff.types import Example, Message
+from bakeoff.types import Example, Generation, Message, Pieces, Schema, Usage
 
 EXAMPLES = [Example(f"q{n}", f"Who may enter room {n}?", ("nobody",)) for n in range(4)]
 PAUSE = 0.02
@@ -57,7 +59,7 @@ def test_the_same_prompt_is_put_to_a_model_once_and_its_seconds_are_told_to_both
     systems = [Prompt(shared, name="one"), Prompt(shared, name="two"), Prompt(shared, instruction="Hm?", name="other")]
     result = compare(systems, EXAMPLES, ["recall"], out=tmp_path / "run", work=work)
     assert len(model.asked) == 8 and (work.prompts, work.prompts_spared) == (12, 4)
-    seconds = {name: [t.seconds for t in result.trials if t.system == name] for name in ("one", "two", "other")}
+    seconds = {name: [t.seconds or 0.0 for t in result.trials if t.system == name] for name in ("one", "two", "other")}
     assert all(min(of) >= PAUSE for of in seconds.values()), "an answer from memory is no quicker system"
     assert all(second < first + PAUSE for first, second in zip(seconds["one"], seconds["two"], strict=True))
     usage = {name: [t.answer.usage for t in result.trials if t.system == name] for name in ("one", "two")}
@@ -140,3 +142,83 @@ def test_a_project_shares_work_and_answers_are_the_same_as_alone(
 
         assert {id: timeless(a) for id, a in alone.items()} == {id: timeless(a) for id, a in shared.items()}
     assert Project(project).rescore().systems == ("zero-shot", "rag", "same")
+
+
+class Crowd:
+    """A model that takes three requests at a time, and counts how many it has had at once."""
+
+    name, window, parallel = "crowd", 4096, 3
+
+    def __init__(self) -> None:
+        self.way, self.lock = "alone", threading.Lock()
+        self.now = {"alone": 0, "beside": 0}
+        self.most = dict(self.now)
+
+    def alongside(self) -> Crowd:
+        twin = copy.copy(self)
+        twin.way = "beside"
+        return twin
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return 10
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
+        with self.lock:
+            self.now[self.way] += 1
+            self.most[self.way] = max(self.most[self.way], self.now[self.way])
+        time.sleep(PAUSE)
+        with self.lock:
+            self.now[self.way] -= 1
+        return Generation(messages[-1].content, Usage(10, 0, 1, PAUSE), "stop")
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
+        made = self.generate(messages, max_tokens=max_tokens)
+        yield made.text
+        return made
+
+
+def test_some_questions_are_timed_alone_and_the_others_asked_several_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.evaluation.compare.TIMED", 5)
+    examples = [Example(f"q{n}", f"Who may enter room {n}?", (f"room {n}?",)) for n in range(30)]
+    model, work = Crowd(), Work()
+    found = compare(
+        [Prompt(work.generator(model), name="one"), Prompt(work.generator(model), instruction="Hm?", name="two")],
+        examples,
+        ["recall"],
+        out=tmp_path / "many",
+        work=work,
+    )
+    assert model.most == {"alone": 1, "beside": 3}
+    for row in found.table():
+        assert (row.n, row.p50.n, row.errors) == (30, 5, 0)
+    timed = [{t.example_id for t in found.trials if t.system == name and t.seconds} for name in ("one", "two")]
+    assert timed[0] == timed[1]
+    assert "seconds: measured on 5 answers made one at a time" in str(found)
+
+    one_by_one = Work(wanted=1)
+    alone = compare(
+        [Prompt(one_by_one.generator(model), name="one")], examples, ["recall"], out=tmp_path / "one", work=one_by_one
+    )
+    assert alone.table()[0].p50.n == 30
+    texts = [{t.example_id: t.answer.text for t in run.trials if t.system == "one"} for run in (found, alone)]
+    assert texts[0] == texts[1]
+
+
+def test_a_stop_among_many_at_once_keeps_what_was_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakeoff.evaluation.compare.TIMED", 2)
+    examples = [Example(f"q{n}", f"Who may enter room {n}?", (f"room {n}?",)) for n in range(20)]
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 9:
+            raise KeyboardInterrupt
+
+    work = Work()
+    system = Prompt(work.generator(Crowd()), name="one")
+    with pytest.raises(KeyboardInterrupt):
+        compare([system], examples, ["recall"], out=tmp_path / "run", work=work, progress=stop)
+    kept = (tmp_path / "run" / "trials.jsonl").read_text()
+    assert kept.count("\n") == 9
+    found = compare([system], examples, ["recall"], out=tmp_path / "run", work=work)
+    assert found.table()[0].n == 20 and (tmp_path / "run" / "trials.jsonl").read_text().startswith(kept)

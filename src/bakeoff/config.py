@@ -81,6 +81,9 @@ class Compare:
     """How much worse, as a share of questions, the cheaper system may be."""
     max_p95_seconds: float = 0.0
     """A hard limit on the 95th percentile of latency; 0 means none."""
+    parallel: int = 0
+    """Questions asked at a time; 0: one a core for a small local model, 8 for an endpoint. A local model's answers stay
+    the same; latency is measured on 30 questions that are asked one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ class Project(Trained):
         for name in names:
             self._bring_decider(name, progress)
         test = self.split.test[:limit] if limit else self.split.test
-        work = Work()
+        work = Work(self.config.compare.parallel)
         sharing = _Sharing(self, work)
         compare(
             [sharing.system(name) for name in names],

@@ -255,8 +255,8 @@ class Trial:
     system: str
     example_id: str
     answer: Answer
-    seconds: float
-    """Wall time of the whole answer."""
+    seconds: float | None
+    """Wall time of the whole answer; None where others were answered at the same time."""
     error: str = ""
     """Why the system raised; such a trial counts as a wrong answer."""
 

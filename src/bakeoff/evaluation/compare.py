@@ -10,7 +10,9 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ __all__ = [
 METRICS = ("recall", "exact", "f1", "support")
 AGAIN = "again"
 """Folder in that of a run: the second answers of its baseline."""
+TIMED = 30
+"""Questions that a system is asked one at a time, for its latency; the others go to its model several at once."""
 Progress = Callable[[int, int, str], None]
 """Called with the answers done, their total, and the system that is asked."""
 
@@ -108,6 +112,8 @@ def collect(
 ) -> None:
     """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
 
+    A sample of questions is asked one at a time, for latency and memory; the others as many at once as models take.
+
     Raises `ConfigError` when `out` holds answers to other questions or of systems with other settings, and
     `StoreError` when the disk is full or another process works in `out`; the answers so far are kept.
     """
@@ -118,20 +124,32 @@ def collect(
                 (out / name).unlink(missing_ok=True)
         folder.write_run(out, [system.name for system in systems], examples, settings or {}, seed, baseline)
         asked = {(row["system"], row["example_id"]) for row in records.read(out / "trials.jsonl")}
+        work = work or Work()
+        sample = examples if work.parallel == 1 else racing.order(examples, seed)[:TIMED]
+        timed = {example.id for example in sample}
         wanted, questions = now or (systems, examples)
-        done, total = 0, len(wanted) * len(questions)
+        new = {system.name: [one for one in questions if (system.name, one.id) not in asked] for system in wanted}
+        total = len(wanted) * len(questions)
+        done = total - sum(map(len, new.values()))
         with folder.appending(out / "trials.jsonl") as file:
+
+            def keep(trial: Trial) -> None:
+                nonlocal done
+                folder.append(file, records.line(trial))
+                done += 1
+                if progress:
+                    progress(done, total, trial.system)
+
             for system in wanted:
                 folder.forget_peak()
-                new = {example.id for example in questions if (system.name, example.id) not in asked}
-                for example in questions:
-                    if example.id in new:
-                        folder.append(file, records.line(_ask(system, example, work or Work())))
-                    done += 1
-                    if progress:
-                        progress(done, total, system.name)
-                if new:
+                for example in new[system.name]:
+                    if example.id in timed:
+                        keep(_ask(system, example, work))
+                if new[system.name]:
                     folder.note_machine(out, system.name)
+            for system in wanted:
+                for trial in _together(system, [one for one in new[system.name] if one.id not in timed], work):
+                    keep(trial)
 
 
 def score(out: Path, examples: Sequence[Example], metrics: Sequence[str | Scoring] = METRICS) -> None:
@@ -258,6 +276,12 @@ def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
 
 
 # ---------------------------------------------------------------- asking and scoring
+
+
+def _together(system: System, examples: Sequence[Example], work: Work) -> Iterator[Trial]:
+    with work.crowd(), ThreadPoolExecutor(work.parallel) as pool:
+        for trial in pool.map(lambda example: _ask(system, example, work), examples):
+            yield replace(trial, seconds=None)
 
 
 def _ask(system: System, example: Example, work: Work) -> Trial:

@@ -66,7 +66,7 @@ class Row:
     to_baseline: Difference | None
     """None for the baseline itself."""
     p50: Interval
-    """Wall seconds of an answer."""
+    """Wall seconds of an answer that was made alone."""
     p95: Interval
     cost: Cost
 
@@ -331,7 +331,7 @@ class Comparison:
 
     def _row(self, system: str, best: bool, to_top: Difference | None, to_baseline: Difference | None) -> Row:
         trials = self._trials[system]
-        seconds = [trial.seconds for trial in trials]
+        seconds = [trial.seconds for trial in trials if trial.seconds is not None]
         return Row(
             system=system,
             n=len(trials),

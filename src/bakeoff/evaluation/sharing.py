@@ -2,12 +2,16 @@
 
 What was spared is still told: the answer carries the tokens that its prompt cost, and the seconds that the work took
 when it was done come on top of those that passed. Latency and cost are so what each system alone would have taken.
+
+Many questions at a time go to as many engines, or to the endpoint at once.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,14 +26,34 @@ T = TypeVar("T")
 class Work:
     """What has been done in this comparison, and how long it took."""
 
+    wanted: int = 0
+    """Questions at a time; 0: as many as the models take."""
     prompts: int = 0
     """Asked for."""
     prompts_spared: int = 0
     searches_spared: int = 0
+    crowded: bool = False
+    """Whether several threads ask."""
     seconds_spared: float = 0.0
     _done: dict[Any, tuple[Any, float]] = field(default_factory=dict)
     _generators: dict[int, Shared] = field(default_factory=dict)
-    _credit: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held to change one of the numbers."""
+    _mine: threading.local = field(default_factory=threading.local)
+
+    @property
+    def parallel(self) -> int:
+        """Questions that may be asked at a time."""
+        return max((shared.limit for shared in self._generators.values()), default=1)
+
+    @contextmanager
+    def crowd(self) -> Iterator[None]:
+        """Until the block ends, several threads ask."""
+        self.crowded = True
+        try:
+            yield
+        finally:
+            self.crowded = False
 
     def generator(self, generator: Generator) -> Generator:
         """`generator`, which is asked the same thing once."""
@@ -41,8 +65,9 @@ class Work:
         return SharedSearch(retriever, self, name)
 
     def credit(self) -> float:
-        """Seconds spared since this was last asked: what an answer would have taken more if it had been alone."""
-        spared, self._credit = self._credit, 0.0
+        """Seconds spared in this thread since it last asked: what an answer would have taken more had it been alone."""
+        spared: float = getattr(self._mine, "credit", 0.0)
+        self._mine.credit = 0.0
         return spared
 
     def forget(self) -> None:
@@ -53,8 +78,9 @@ class Work:
         """What `do` returned the first time, and whether that was now."""
         if key in self._done:
             found, seconds = self._done[key]
-            self._credit += seconds
-            self.seconds_spared += seconds
+            self._mine.credit = getattr(self._mine, "credit", 0.0) + seconds
+            with self.lock:
+                self.seconds_spared += seconds
             return found, False
         start = time.perf_counter()
         found = do()
@@ -70,6 +96,10 @@ class Shared:
         self.window = generator.window
         self._generator = generator
         self._work = work
+        parallel = getattr(generator, "parallel", 1)
+        self.limit = (work.wanted or parallel) if parallel > 1 else 1
+        self._turns = threading.BoundedSemaphore(self.limit)
+        self._alongside = getattr(generator, "alongside", lambda: generator)()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)
@@ -79,11 +109,12 @@ class Shared:
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
         key = ("prompt", id(self._generator), tuple(messages), max_tokens, repr(schema))
-        made, new = self._work.once(
-            key, lambda: self._generator.generate(messages, max_tokens=max_tokens, schema=schema)
-        )
-        self._work.prompts += 1
-        self._work.prompts_spared += not new
+        asked = self._alongside if self._work.crowded else self._generator
+        with self._turns:
+            made, new = self._work.once(key, lambda: asked.generate(messages, max_tokens=max_tokens, schema=schema))
+        with self._work.lock:
+            self._work.prompts += 1
+            self._work.prompts_spared += not new
         return made
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
@@ -104,7 +135,8 @@ class SharedSearch:
                 return self._retriever.retrieve(query, k, filter=filter), steps
 
         (hits, steps), new = self._work.once(("search", self._name, query, k, repr(filter)), search)
-        self._work.searches_spared += not new
+        with self._work.lock:
+            self._work.searches_spared += not new
         for step in steps:
             trace.note(step.name, step.detail, step.seconds, step.usage)
         return list(hits)

@@ -65,7 +65,10 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
     if noise := comparison.noise():
         yield str(noise)
     if timings:
-        yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output); seconds: measured"
+        alone = min((row.p50.n for row in rows if row.p50.n < row.n), default=0)
+        on = f" on {alone} answers made one at a time" if alone else ""
+        yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output)"
+        yield f"seconds: measured{on}"
         yield from map(str, comparison.break_evens())
     if comparison.failures:
         yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"

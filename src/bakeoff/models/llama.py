@@ -39,14 +39,19 @@ def free_cores() -> int:
     return max(1, min(cores, round(share * (os.cpu_count() or cores))))
 
 
+def is_small(path: Path) -> bool:
+    """Whether one core is about as fast as two: a large model waits for memory, which all cores fetch faster."""
+    return path.stat().st_size < 1 << 30
+
+
 def _writing_threads(path: Path) -> int:
     """Threads for one token at a time; never a matter of what else runs.
 
     From 512 tokens on llama.cpp cuts attention into a part for each of these threads, so their number changes the last
     bits and with them whole answers: 12 of 40 between one thread and two. Reading a prompt has no such cut. A small
-    model writes 4% slower with one thread; a large one waits for memory, which all cores fetch faster.
+    model writes 4% slower with one thread.
     """
-    return 1 if path.stat().st_size < 1 << 30 else os.cpu_count() or 1
+    return 1 if is_small(path) else os.cpu_count() or 1
 
 
 def _ticks(stat: Path) -> tuple[int, int]:
@@ -59,13 +64,21 @@ class Engine:
     """A loaded GGUF file with its adapters; closing is left to the garbage collector, as llama.cpp does it."""
 
     def __init__(
-        self, path: Path, *, window: int, adapters: Sequence[Path] = (), embedding: bool = False, slots: int = 1
+        self,
+        path: Path,
+        *,
+        window: int,
+        adapters: Sequence[Path] = (),
+        embedding: bool = False,
+        slots: int = 1,
+        threads: int = 0,
     ) -> None:
+        """`threads` read a prompt; by default as many as cores are free."""
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = window * slots
         params.n_parallel = slots
-        params.cpuparams_batch.n_threads = free_cores()
+        params.cpuparams_batch.n_threads = threads or free_cores()
         params.cpuparams.n_threads = _writing_threads(path)
         params.warmup = False
         # llama.cpp's server keeps the state of prompts that have gone, up to 8 GB by default; each of 480 tokens took

@@ -107,7 +107,7 @@ def cells(
         _cited(trials),
         *([interval(comparison.attacks.get(row.system))] if comparison.attacks else []),
         *(_fresh(comparison.freshness.get(row.system)) if comparison.freshness else []),
-        Cell(numbers.seconds(row.p50.estimate)),
+        Cell(numbers.seconds(row.p50.estimate), f"of {row.p50.n} made alone" if row.p50.n < row.n else ""),
         Cell(numbers.seconds(row.p95.estimate)),
         *([_limit(row.p95.estimate, limit)] if limit else []),
         Cell(f"{numbers.count(row.cost.fresh + row.cost.cached)} + {numbers.count(row.cost.output)}"),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from bakeoff.models import weights as files
 from bakeoff.models.chat import render
-from bakeoff.models.llama import Engine
+from bakeoff.models.llama import Engine, is_small
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
 # The packaged model was trained for 8,192 tokens; its attention on a CPU makes more than this a matter of minutes.
 LONGEST_WINDOW = 4096
+MOST_LANES = 8
+"""Engines side by side; each holds a cache of its own."""
 
 
 class Generator:
@@ -34,6 +38,7 @@ class Generator:
         self.template = files.template(weights)
         self.window = min(files.window(weights), LONGEST_WINDOW)
         self._reuse = reuse
+        self._alongside = False
         self._shared = _Shared(weights.path, self.window, tuple(adapters))
 
     @property
@@ -47,13 +52,33 @@ class Generator:
         twin.__dict__.update(self.__dict__, name=weights.name, weights=weights)
         return twin
 
+    @property
+    def parallel(self) -> int:
+        """Requests that are best answered at once: a core each by a small model, else one after the other."""
+        return self._shared.lanes
+
+    def alongside(self) -> Generator:
+        """The same for several threads: each request takes one of `parallel` engines that have one core each.
+
+        The texts are those of this generator, for what a thread computes does not depend on how many there are. Seconds
+        are the request's share of the machine's.
+        """
+        twin = self.using(self.weights)
+        twin._alongside = True
+        return twin
+
     def count(self, messages: Sequence[Message]) -> int:
         return len(self._shared.engine.tokens(render(self.template, messages), special=True))
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
         request = self._request(messages, max_tokens) | ({"json_schema": dict(schema)} if schema else {})
-        response = self._shared.engine.complete(request)
-        return _generation(response["choices"][0]["text"], [response])
+        if not self._alongside:
+            response = self._shared.engine.complete(request)
+            return _generation(response["choices"][0]["text"], [response])
+        with self._shared.lane() as engine:
+            response = engine.complete(request)
+        made = _generation(response["choices"][0]["text"], [response])
+        return replace(made, usage=replace(made.usage, seconds=made.usage.seconds / self._shared.lanes))
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
         # The engine calls back from inside one blocking call, so that call gets a thread of its own.
@@ -106,7 +131,7 @@ def _generation(text: str, pieces: Sequence[dict[str, Any]]) -> Generation:
 
 
 class _Shared:
-    """The engine that a generator and its twins have in common, started when first asked for."""
+    """The engines that a generator and its twins have in common, each started when first asked for."""
 
     def __init__(self, path: Path, window: int, adapters: tuple[Path, ...]) -> None:
         self.adapters = adapters
@@ -114,11 +139,28 @@ class _Shared:
         self._window = window
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+        self.lanes = min(files.cores(), MOST_LANES) if is_small(path) else 1
+        self._lanes: SimpleQueue[Engine | None] = SimpleQueue()
+        for _ in range(self.lanes):
+            self._lanes.put(None)
 
     @property
     def engine(self) -> Engine:
         with self._lock:
             if self._engine is None:
-                adapters = [adapter / "adapter.gguf" for adapter in self.adapters]
-                self._engine = Engine(self._path, window=self._window, adapters=adapters)
+                self._engine = self._start()
             return self._engine
+
+    @contextmanager
+    def lane(self) -> Iterator[Engine]:
+        """An engine with one thread that nobody else asks meanwhile; waits for one."""
+        engine = self._lanes.get()
+        try:
+            engine = engine or self._start(threads=1)
+            yield engine
+        finally:
+            self._lanes.put(engine)
+
+    def _start(self, threads: int = 0) -> Engine:
+        adapters = [adapter / "adapter.gguf" for adapter in self.adapters]
+        return Engine(self._path, window=self._window, adapters=adapters, threads=threads)

@@ -19,6 +19,9 @@ class Generator:
     The key is read from `BAKEOFF_API_KEY`, else `OPENAI_API_KEY`; local servers need none.
     """
 
+    parallel = 8
+    """Requests at once: endpoints batch them, or queue them themselves."""
+
     def __init__(self, name: str, *, window: int = 8192) -> None:
         self.name = name
         self.window = window
