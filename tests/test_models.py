@@ -119,6 +119,18 @@ def test_a_checkpoint_of_other_weights_is_refused(tmp_path: Path) -> None:
         weights.resolve(str(tmp_path))
 
 
+def test_weights_that_an_older_version_encoded_are_encoded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path))
+    packaged = weights.PACKAGED["minilm-int8"]
+    manifest = tmp_path / "minilm-int8" / "model.json"
+    manifest.parent.mkdir()
+    for edition, cached in ((packaged.edition - 1, False), (packaged.edition, True)):
+        manifest.write_text(json.dumps({"sha256": "0", "version": packaged.version, "edition": edition}))
+        assert weights.is_cached("minilm-int8") is cached
+
+
 def test_a_checkpoint_with_a_changed_file_is_not_served(tmp_path: Path) -> None:
     (tmp_path / "adapter.gguf").write_bytes(b"changed")
     manifest = {"base": "minilm", "base_fingerprint": "0", "method": "lora", "files": {"adapter.gguf": "0" * 64}}
