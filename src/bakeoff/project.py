@@ -205,6 +205,7 @@ class Project(Trained):
             build_seconds=ledger.training_seconds(trained, effort),
             studies=ledger.studies(trained),
             lessons=dict.fromkeys(trained, len(self.split.train)),
+            split={part: len(getattr(self.split, part)) for part in ("train", "valid", "test")},
             effort={
                 **effort.to_json(),
                 "held": len(self.corpus.store.ids()),
@@ -293,7 +294,7 @@ class Project(Trained):
     def report(
         self, run: str, comparison: Comparison, gates: Sequence[Result] = ()
     ) -> tuple[Recommendation, dict[str, Path]]:
-        """Recommend, and write report.html, report.md and report.json into the run's folder.
+        """Recommend, and write report.html, .md, .json and .csv into the run's folder.
 
         With `gates` that were judged, junit.xml too.
         """
