@@ -92,7 +92,7 @@ bench-diagnosis: .venv/ready  ## Whether the diagnosis finds what was broken on 
 bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder
 	$(BIN)/python benchmarks/tuning.py --data $(DATA)
 
-bench-ladder: .venv/ready  ## Every method of tuning with its own searched settings: DATA=folder; PART=skill for the other task
+bench-ladder: .venv/ready  ## Every method of tuning with its own searched settings: DATA=folder; PART=skill or PART=preferences for others
 	$(BIN)/python benchmarks/ladder.py --data $(DATA) $(if $(PART),--part $(PART))
 
 bench-replay: .venv/ready  ## What general conversations among the lessons save of what is forgotten: DATA=folder

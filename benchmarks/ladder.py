@@ -1,13 +1,14 @@
 """The ladder of methods on SmolLM2-135M: every way to train a generator, each with its own searched settings.
 
-    make bench-ladder DATA=path/to/data                # reading; PART=skill for the other task
+    make bench-ladder DATA=path/to/data                # reading; PART=skill or PART=preferences for the others
     python benchmarks/ladder.py --data path/to/data --methods lora prefix
 
 Reading is XQuAD: a question behind its paragraph, divided by article, none of the test's ever looked at for a prompt.
 The skill is to follow short instructions as Raschka's 1,100 do, divided by instruction. Equal budget: for each method
 so many trials over its own options, of as many lessons and epochs each, chosen by validation loss, the defaults first;
 then one training on all lessons. The test questions choose nothing. Every step is a process of its own, so memory and
-CPU seconds are that step's; a stopped run goes on. The table is written to docs/results.md after each method.
+CPU seconds are that step's; a stopped run goes on. The table is written to docs/results.md after each method. The part
+preferences stands in preferences.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import preferences
 from questions import sample, xquad
 from results import machine, publish, table
 from road import PROMPTS_CHOSEN_ON
@@ -56,7 +58,12 @@ CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "soft_prompt": ("soft_prompt", {}),
     "p_tuning": ("p_tuning", {}),
 }
-FILES = {"reading": "xquad/xquad.en.json", "skill": "rasbt_instruct/instruction-data.json"}
+FILES = {
+    "reading": "xquad/xquad.en.json",
+    "skill": "rasbt_instruct/instruction-data.json",
+    "preferences": "rasbt_instruct/instruction-data-with-preference.json",
+}
+"""What each part reads."""
 BATCH = 4
 MAX_TOKENS = 48
 AT_ONCE = 16
@@ -78,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds xquad or rasbt_instruct")
     parser.add_argument("--out", type=Path, default=Path(".bench/ladder"))
-    parser.add_argument("--part", choices=TASKS, default="reading")
+    parser.add_argument("--part", choices=FILES, default="reading")
     parser.add_argument("--methods", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--lessons", type=int, default=100, help="of the last training")
     parser.add_argument("--trial-lessons", type=int, default=32)
@@ -86,10 +93,17 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=80, help="test questions")
     parser.add_argument("--trials", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="of trials and of the last training")
+    parser.add_argument("--pairs", type=int, default=200, help="that preferences are learnt from")
+    parser.add_argument("--held-out", type=int, default=150, help="pairs that they are tested on")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not (arguments.data / (file := FILES[arguments.part])).is_file():
         sys.exit(f"skipped: {arguments.data / file} is not there; give its folder with --data")
+    if arguments.part == "preferences":
+        text = preferences.run(arguments.data, arguments.out, BASE, arguments.pairs, arguments.held_out)
+        publish("ladder-preferences", text)
+        print(text)
+        return
     sizes = (arguments.lessons, arguments.trial_lessons, arguments.valid, arguments.asked)
     folder = arguments.out / "-".join(map(str, (arguments.part, *sizes, arguments.trials, arguments.epochs)))
     if arguments.one:
