@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-replay bench-labels bench-exposure bench-claims bench-agreement bench-reversal bench-compare clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-ladder bench-replay bench-labels bench-exposure bench-claims bench-agreement bench-reversal bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -91,6 +91,9 @@ bench-diagnosis: .venv/ready  ## Whether the diagnosis finds what was broken on 
 
 bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder
 	$(BIN)/python benchmarks/tuning.py --data $(DATA)
+
+bench-ladder: .venv/ready  ## Every method of tuning with its own searched settings: DATA=folder; PART=skill or PART=preferences for others
+	$(BIN)/python benchmarks/ladder.py --data $(DATA) $(if $(PART),--part $(PART))
 
 bench-replay: .venv/ready  ## What general conversations among the lessons save of what is forgotten: DATA=folder
 	$(BIN)/python benchmarks/replay.py --data $(DATA)

@@ -87,6 +87,11 @@ def written(folder: Path, rows: list[Row], name: str = "data.jsonl") -> Path:
             {"question": "Why?", "references": ("Because.",), "rejected": "No."},
         ),
         (
+            {"instruction": "Add.", "input": "1 2", "output": "3", "chosen": "It is 3.", "rejected": "3, obviously."},
+            "preference",
+            {"question": "Add.\n\n1 2", "references": ("It is 3.",), "rejected": "3, obviously."},
+        ),
+        (
             {"prompt": "Why?", "completion": "Because.", "label": True},
             "preference (KTO)",
             {"question": "Why?", "references": ("Because.",)},

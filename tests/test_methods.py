@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -534,6 +535,34 @@ def test_a_search_finds_better_options_and_goes_on_where_it_stopped(base: str, t
     assert found.value < json.loads((first / "checkpoint.json").read_text())["valid_loss_after"]
     assert go(5).trials == 5  # it has had its trials
     likelihoods(tmp_path / "lora", VALID)
+
+
+def test_a_search_tries_the_defaults_first_and_others_for_scales_than_for_layers(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning.search import IA3, SPACES, search
+
+    def go(name: str, **more: Any) -> list[str]:
+        seen: dict[str, None] = {}
+
+        def say(done: int, total: int, text: str) -> None:
+            seen[text.partition(": training")[0]] = None
+
+        search("adapter", base, TRAIN, VALID, out=tmp_path / name, trials=2, batch_size=3, progress=say, **more)
+        return list(seen)
+
+    layers = go("layers", kind="bottleneck")
+    assert layers[0] == "trial 1 of 2: learning_rate 0.001, size 32, epochs 2"
+    assert layers[1].startswith("trial 2 of 2: ") and layers[1][len("trial 2 of 2: ") :] not in layers[0]
+    first, _ = go("scales", kind="ia3", epochs=1)
+    assert first == "trial 1 of 2: learning_rate 0.0141"
+    for method in SPACES:
+        defaults = signature(plugins.get("methods", method)).parameters
+        for name, values in SPACES[method].items():
+            if isinstance(values, list):
+                assert defaults[name].default in values, f"{method} {name}"
+            else:
+                assert values[0] <= defaults[name].default <= values[1], f"{method} {name}"
+    assert set(IA3) < set(signature(plugins.get("methods", "adapter")).parameters)
 
 
 def test_a_hopeless_trial_ends_early(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,10 +149,13 @@ def _known(row: Row) -> dict[str, Any]:
 
 
 def _instruction(row: Row, given: str, output: str) -> dict[str, Any]:
+    return _asked(_instructed(row, given), _text(row, output).strip())
+
+
+def _instructed(row: Row, given: str) -> Turns:
     asked = "\n\n".join(filter(None, (_text(row, "instruction").strip(), _text(row, given).strip())))
-    answer = _text(row, output).strip()
     system = (Message("system", row.values["system"]),) if row.values.get("system") else ()
-    return _asked((*system, Message("user", asked)), answer)
+    return (*system, Message("user", asked))
 
 
 def _alpaca(row: Row) -> dict[str, Any]:
@@ -192,6 +195,8 @@ def _response(row: Row) -> dict[str, Any]:
 def _preference(row: Row) -> dict[str, Any]:
     chosen, rejected = (_turns(row, column, "assistant") for column in ("chosen", "rejected"))
     prompt = _turns(row, "prompt", "user") if row.values.get("prompt") else chosen[:-1]
+    if row.values.get("instruction") and not prompt:
+        prompt = _instructed(row, "input")
     if len(chosen) > 1 and chosen[: len(prompt)] != prompt and chosen[: len(prompt)] != prompt[1:]:
         raise DataError(f"{row.where}: 'chosen' does not begin with the prompt; write only the replies")
     if rejected[:-1] not in (chosen[:-1], ()) and chosen[:-1]:
@@ -296,7 +301,13 @@ def _evidence(where: str, item: Any) -> Evidence:
 QUESTIONS, KTO = "questions", "preference (KTO)"
 FORMATS = (
     Format(QUESTIONS, ("question",), FIELDS, "columns as they are", _question),
-    Format("preference", ("chosen", "rejected"), ("prompt",), "prompt -> question, chosen -> reference", _preference),
+    Format(
+        "preference",
+        ("chosen", "rejected"),
+        ("prompt", "instruction", "input", "system"),
+        "prompt, or instruction + input -> question, chosen -> reference",
+        _preference,
+    ),
     Format(
         KTO,
         ("prompt", "completion", "label"),

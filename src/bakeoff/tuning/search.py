@@ -7,12 +7,15 @@ nothing of the methods.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, MissingPackageError
 from bakeoff.tuning.run import tune
 from bakeoff.types import Example
@@ -24,19 +27,21 @@ Choice = list[Any]
 SPACES: Mapping[str, Mapping[str, Range | Choice]] = {
     "adapter": {"learning_rate": (2e-4, 1e-2), "size": [16, 32, 64], "epochs": [1, 2, 4]},
     "dpo": {"learning_rate": (1e-5, 1e-3), "beta": (0.03, 0.5), "epochs": [1, 2]},
-    "freeze": {"learning_rate": (2e-5, 1e-3), "layers": [2, 4, 8], "epochs": [2, 4, 6]},
+    "freeze": {"learning_rate": (2e-5, 1e-3), "layers": [2, 4, 8], "epochs": [2, 3, 4, 6]},
     "full": {"learning_rate": (5e-6, 3e-4), "epochs": [1, 2, 4]},
     "grpo": {"learning_rate": (1e-5, 5e-4), "tries": [4, 8]},
     "head": {"kind": ["logistic", "forest"], "features": ["minilm-int8", "base"]},
     "kto": {"learning_rate": (1e-5, 1e-3), "beta": (0.03, 0.5), "epochs": [1, 2]},
     "lora": {"learning_rate": (1e-4, 5e-3), "rank": [4, 16, 64], "epochs": [1, 2, 4]},
     "orpo": {"learning_rate": (3e-5, 1e-3), "beta": (0.03, 0.5), "epochs": [1, 2]},
-    "p_tuning": {"learning_rate": (2e-4, 1e-2), "tokens": [10, 30, 60], "epochs": [2, 4]},
-    "prefix": {"learning_rate": (1e-3, 1e-1), "tokens": [10, 30, 60], "epochs": [2, 4]},
+    "p_tuning": {"learning_rate": (2e-4, 1e-2), "tokens": [10, 30, 60], "epochs": [2, 3, 4]},
+    "prefix": {"learning_rate": (1e-3, 1e-1), "tokens": [10, 30, 60], "epochs": [2, 3, 4]},
     "pretrain": {"learning_rate": (1e-5, 3e-4), "epochs": [1, 3]},
-    "soft_prompt": {"learning_rate": (1e-3, 1e-1), "tokens": [10, 30, 60], "epochs": [2, 4]},
+    "soft_prompt": {"learning_rate": (1e-3, 1e-1), "tokens": [10, 30, 60], "epochs": [2, 3, 4]},
 }
 """What is searched for each method; an option that is given stays as it is."""
+IA3: Mapping[str, Range | Choice] = {"learning_rate": (2e-3, 1e-1), "epochs": [1, 2, 4]}
+"""For adapters of that kind: scales have no size, and want ten times the rate of layers."""
 GOALS = {"dpo": "preferred_after", "grpo": "reward_last", "kto": "preferred_after", "orpo": "preferred_after"}
 """Fact of the checkpoint to raise; the others lower the validation loss, which `beta` would change by itself."""
 
@@ -69,9 +74,11 @@ def search(
 ) -> Found:
     """Try up to `trials` settings of `method`, counting those of an earlier call, and put the best checkpoint in `out`.
 
+    The first are the method's defaults, so that on the validation examples nothing found is worse than they.
     Raises `ConfigError` where all options are given, `DataError` without validation examples.
     """
-    space = {name: values for name, values in SPACES.get(method, {}).items() if name not in options}
+    known = IA3 if options.get("kind") == "ia3" else SPACES.get(method, {})
+    space = {name: values for name, values in known.items() if name not in options}
     if not space:
         raise ConfigError(f"there is nothing to search for {method}: all options are given, or it has no space")
     if not valid:
@@ -99,6 +106,8 @@ def search(
         return value
 
     left = trials - len(_finished(study)) - len(_pruned(study))
+    if left == trials and not _in(study, "WAITING"):
+        study.enqueue_trial(_first(method, space))
     if left > 0:
         study.optimize(try_one, n_trials=left)
     best = {**options, **study.best_params}
@@ -156,12 +165,26 @@ def _suggest(trial: Any, name: str, values: Range | Choice) -> Any:
     return trial.suggest_float(name, *values, log=True)
 
 
+def _first(method: str, space: Mapping[str, Range | Choice]) -> dict[str, Any]:
+    """The defaults; the middle of a range that does not hold its own."""
+    found = {}
+    for name, values in space.items():
+        default = signature(plugins.get("methods", method)).parameters[name].default
+        within = default in values if isinstance(values, list) else values[0] <= default <= values[1]
+        found[name] = default if within else math.sqrt(values[0] * values[1])
+    return found
+
+
 def _finished(study: Any) -> list[Any]:
-    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    return _in(study, "COMPLETE")
 
 
 def _pruned(study: Any) -> list[Any]:
-    return [trial for trial in study.trials if trial.state.name == "PRUNED"]
+    return _in(study, "PRUNED")
+
+
+def _in(study: Any, state: str) -> list[Any]:
+    return [trial for trial in study.trials if trial.state.name == state]
 
 
 def _identity(
