@@ -50,7 +50,7 @@ METRICS = ("recall", "exact", "f1", "support")
 AGAIN = "again"
 """Folder in that of a run: the second answers of its baseline."""
 TIMED = 30
-"""Questions that a system is asked one at a time, for its latency; the others go to its model several at once."""
+"""Questions that a system is asked one at a time, for its latency."""
 Progress = Callable[[int, int, str], None]
 """Called with the answers done, their total, and the system that is asked."""
 
@@ -68,16 +68,27 @@ def compare(
     again: bool = False,
     race: float | None = None,
     work: Work | None = None,
+    timed: int = TIMED,
     progress: Progress | None = None,
 ) -> Comparison:
     """Ask `systems` the `examples`, score by `metrics` (the first decides), and compare; resumes what stands in `out`.
 
     `baseline` names the system the others are held against, by default the first. `fresh` discards earlier answers.
     `again` asks the baseline a second time, to see what differs by chance alone (A/A). `race` stops asking systems that
-    are surely more than so much worse than another, as a share of questions. `work`: what `systems` share.
+    are surely more than so much worse than another, as a share of questions. `work`: what `systems` share; then so
+    many questions are asked one at a time, for latency and memory, and the others as many at once as the models take.
     """
     scorings = [scoring(metric) for metric in metrics]
-    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, work=work, progress=progress)
+    ask = partial(
+        collect,
+        examples=examples,
+        seed=seed,
+        settings=settings,
+        fresh=fresh,
+        work=work,
+        timed=timed,
+        progress=progress,
+    )
     if race is None:
         ask(systems, out=Path(out), baseline=baseline)
         (Path(out) / racing.FILE).unlink(missing_ok=True)
@@ -108,11 +119,10 @@ def collect(
     fresh: bool = False,
     now: tuple[Sequence[System], Sequence[Example]] | None = None,
     work: Work | None = None,
+    timed: int = TIMED,
     progress: Progress | None = None,
 ) -> None:
     """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
-
-    A sample of questions is asked one at a time, for latency and memory; the others as many at once as models take.
 
     Raises `ConfigError` when `out` holds answers to other questions or of systems with other settings, and
     `StoreError` when the disk is full or another process works in `out`; the answers so far are kept.
@@ -125,8 +135,8 @@ def collect(
         folder.write_run(out, [system.name for system in systems], examples, settings or {}, seed, baseline)
         asked = {(row["system"], row["example_id"]) for row in records.read(out / "trials.jsonl")}
         work = work or Work()
-        sample = examples if work.parallel == 1 else racing.order(examples, seed)[:TIMED]
-        timed = {example.id for example in sample}
+        sample = examples if work.parallel == 1 else racing.order(examples, seed)[:timed]
+        alone = {example.id for example in sample}
         wanted, questions = now or (systems, examples)
         new = {system.name: [one for one in questions if (system.name, one.id) not in asked] for system in wanted}
         total = len(wanted) * len(questions)
@@ -143,12 +153,12 @@ def collect(
             for system in wanted:
                 folder.forget_peak()
                 for example in new[system.name]:
-                    if example.id in timed:
+                    if example.id in alone:
                         keep(_ask(system, example, work))
                 if new[system.name]:
                     folder.note_machine(out, system.name)
             for system in wanted:
-                for trial in _together(system, [one for one in new[system.name] if one.id not in timed], work):
+                for trial in _together(system, [one for one in new[system.name] if one.id not in alone], work):
                     keep(trial)
 
 
