@@ -222,7 +222,9 @@ def trained(world: World, out: Path) -> dict[str, Path]:
     found = {}
     for count in WORDINGS:
         lessons = [closed.lesson(one) for one in world.examples(range(count))]
-        found[f"LoRA, {count} wordings"] = made("lora", lessons, out / f"lora-{count}", epochs=EPOCHS // count)
+        found[f"LoRA, {count} wording{'s' if count > 1 else ''}"] = made(
+            "lora", lessons, out / f"lora-{count}", epochs=EPOCHS // count
+        )
     found["all weights, 4 wordings"] = made(
         "full", lessons, out / "full", epochs=EPOCHS // WORDINGS[-1], learning_rate=1e-4
     )
