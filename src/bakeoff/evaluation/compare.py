@@ -11,7 +11,7 @@ import math
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff.errors import BakeoffError, ConfigError, DataError, UnknownNameError
+from bakeoff.errors import BakeoffError, ConfigError, DataError, UnknownNameError, UnreachableError
 from bakeoff.evaluation import checks, folder, records
 from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
@@ -51,6 +51,8 @@ AGAIN = "again"
 """Folder in that of a run: the second answers of its baseline."""
 TIMED = 30
 """Questions that a system is asked one at a time, for its latency."""
+FEW_TIMED = 5
+"""The same where latency is not what is asked for."""
 Progress = Callable[[int, int, str], None]
 """Called with the answers done, their total, and the system that is asked."""
 
@@ -124,8 +126,9 @@ def collect(
 ) -> None:
     """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
 
-    Raises `ConfigError` when `out` holds answers to other questions or of systems with other settings, and
-    `StoreError` when the disk is full or another process works in `out`; the answers so far are kept.
+    Raises `UnreachableError` when an endpoint is down, `ConfigError` when `out` holds answers to other questions or of
+    systems with other settings, and `StoreError` when the disk is full or another process works in `out`; the answers
+    so far are kept.
     """
     _check(systems, examples, baseline)
     with folder.locked(out):
@@ -194,10 +197,13 @@ def load(out: Path) -> Comparison:
         raise DataError(f"{out} holds no scored run; run `bakeoff compare` first")
     run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
     race = racing.load(out)
-    trials = [records.trial(row) for row in records.read(out / "trials.jsonl")]
+    trials = _as_if_alone([records.trial(row) for row in records.read(out / "trials.jsonl")])
+    first = {name: rank for rank, name in enumerate(run["systems"])}
+    place = {example.id: rank for rank, example in enumerate(examples_of(out))}
+    trials.sort(key=lambda trial: (first.get(trial.system, len(first)), place[trial.example_id]))
     if race:
-        place = {example.id: place for place, example in enumerate(racing.order(examples_of(out), run["seed"]))}
-        trials = [trial for trial in trials if place[trial.example_id] < race.out.get(trial.system, len(place))]
+        turn = {example.id: turn for turn, example in enumerate(racing.order(examples_of(out), run["seed"]))}
+        trials = [trial for trial in trials if turn[trial.example_id] < race.out.get(trial.system, len(turn))]
     systems = [name for name in run["systems"] if any(trial.system == name for trial in trials)]
     if not systems:
         raise DataError(f"{out} holds no answers yet; run `bakeoff compare` first")
@@ -230,6 +236,21 @@ def load(out: Path) -> Comparison:
         judges={row["metric"]: row["model"] for row in rows if "model" in row},
         checks=checks.read(out, trials),
     )
+
+
+def _as_if_alone(trials: Sequence[Trial]) -> list[Trial]:
+    """Answers that were not timed are given the mean busy time of those of the same system that were."""
+    timed: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial.seconds is not None and not trial.error:
+            timed.setdefault(trial.system, []).append(trial.answer.usage.seconds)
+    usual = {system: float(np.mean(seconds)) for system, seconds in timed.items()}
+
+    def alone(trial: Trial) -> Trial:
+        usage = replace(trial.answer.usage, seconds=usual.get(trial.system, 0.0))
+        return replace(trial, answer=replace(trial.answer, usage=usage))
+
+    return [trial if trial.seconds is not None else alone(trial) for trial in trials]
 
 
 def examples_of(out: Path) -> list[Example]:
@@ -289,9 +310,14 @@ def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
 
 
 def _together(system: System, examples: Sequence[Example], work: Work) -> Iterator[Trial]:
+    """Several at a time, each as it comes."""
     with work.crowd(), ThreadPoolExecutor(work.parallel) as pool:
-        for trial in pool.map(lambda example: _ask(system, example, work), examples):
-            yield replace(trial, seconds=None)
+        asked = [pool.submit(_ask, system, example, work) for example in examples]
+        try:
+            for done in as_completed(asked):
+                yield replace(done.result(), seconds=None)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _ask(system: System, example: Example, work: Work) -> Trial:
@@ -299,7 +325,9 @@ def _ask(system: System, example: Example, work: Work) -> Trial:
     start = time.perf_counter()
     try:
         answer, error = system.answer(example.question), ""
-    except Exception as problem:  # whatever a system raises is its wrong answer, and the others go on
+    except UnreachableError:  # no fault of the system's: to be mended, then the same command goes on
+        raise
+    except Exception as problem:  # whatever else a system raises is its wrong answer, and the others go on
         answer, error = Answer("", "error"), f"{type(problem).__name__}: {problem}"
     seconds = time.perf_counter() - start + work.credit()
     if not isinstance(answer, Answer):

@@ -203,7 +203,15 @@ def _ask(
     """(system, example id) -> answer and score."""
     made_from = {system.name: settings or {} for system in systems}
     found = compare.compare(
-        systems, examples, [metric], out=out, settings=made_from, fresh=fresh, work=work, timed=0, progress=progress
+        systems,
+        examples,
+        [metric],
+        out=out,
+        settings=made_from,
+        fresh=fresh,
+        work=work,
+        timed=compare.FEW_TIMED,
+        progress=progress,
     )
     return {
         (trial.system, trial.example_id): (

@@ -151,7 +151,7 @@ def screen(
         settings=settings,
         fresh=fresh,
         work=work,
-        timed=0,
+        timed=compare.FEW_TIMED,
         progress=progress,
     )
     return judge(comparison, sample.left_out)

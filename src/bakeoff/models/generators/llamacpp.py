@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -63,8 +62,7 @@ class Generator:
     def alongside(self) -> Generator:
         """The same for several threads: each request takes one of `parallel` engines that have one core each.
 
-        The texts are those of this generator, for what a thread computes does not depend on how many there are. Seconds
-        are the request's share of the machine's.
+        The texts are those of this generator, for what a thread computes does not depend on how many there are.
         """
         twin = self.using(self.weights)
         twin._alongside = True
@@ -76,13 +74,9 @@ class Generator:
     def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
         request, prefix = self._request(messages, max_tokens)
         request |= {"json_schema": dict(schema)} if schema else {}
-        if not self._alongside:
-            response = self._shared.engine.complete(request, prefix=prefix)
-            return _generation(response["choices"][0]["text"], [response])
-        with self._shared.lane() as engine:
+        with self._shared.lane() if self._alongside else nullcontext(self._shared.engine) as engine:
             response = engine.complete(request, prefix=prefix)
-        made = _generation(response["choices"][0]["text"], [response])
-        return replace(made, usage=replace(made.usage, seconds=made.usage.seconds / self._shared.lanes))
+        return _generation(response["choices"][0]["text"], [response])
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
         # The engine calls back from inside one blocking call, so that call gets a thread of its own.

@@ -14,6 +14,11 @@ function meanAndError(values, groups) {
   return [middle, Math.sqrt((clusters / Math.max(clusters - 1, 1)) * squares) / values.length, clusters];
 }
 
+function around(middle, error, clusters, critical) {
+  const half = clusters > 1 ? critical[clusters - 2] * error : Infinity;
+  return { estimate: middle, low: middle - half, high: middle + half };
+}
+
 // `hand_checked` of stats.py, clipped to 0 and 1: `hand` maps places in `metric` to what a person said.
 function handChecked(metric, hand, groups, critical) {
   const places = [...hand.keys()].sort((a, b) => a - b);
