@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.evaluation.checks import COLUMNS, read, write_sheet
+from bakeoff.evaluation.checks import COLUMNS, read, take, write_sheet
 from bakeoff.evaluation.compare import compare, load
 from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.recommend import recommend
@@ -89,3 +89,33 @@ def test_a_sheet_that_cannot_be_read_says_where(text: str, says: str, tmp_path: 
     (tmp_path / "checks.csv").write_text(text)
     with pytest.raises(DataError, match=says):
         read(tmp_path)
+
+
+def test_a_sheet_from_any_spreadsheet_is_read_and_one_that_cannot_be_says_how(run: Comparison, tmp_path: Path) -> None:
+    path = write_sheet(run, tmp_path, 5)
+    fill_in(path)
+    text, checked = path.read_text(), read(tmp_path)
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    assert read(tmp_path) == checked and len(checked) == 10
+    path.write_bytes(text.replace("nobody", "n\u00f6body").encode("cp1252"))
+    with pytest.raises(DataError, match="save it again from the spreadsheet as CSV UTF-8"):
+        read(tmp_path)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"lacks the column 'example'; its first line was example,system"):
+        read(tmp_path)
+
+
+def test_the_checks_of_two_people_are_put_together(run: Comparison, tmp_path: Path) -> None:
+    path = write_sheet(run, tmp_path, 20)
+    fill_in(path)
+    with path.open(newline="") as file:
+        heading, *rows = list(csv.reader(file))
+    path.unlink()
+    for name, part in (("anna", rows[:24]), ("ben", rows[20:])):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([heading, *part])
+        take(tmp_path / f"{name}.csv", run, tmp_path)
+    assert len(read(tmp_path)) == 40

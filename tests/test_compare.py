@@ -15,10 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bakeoff.errors import BakeoffError, ConfigError, DataError, ModelError, StoreError, UnknownNameError
+from bakeoff.errors import (
+    BakeoffError,
+    ConfigError,
+    DataError,
+    ModelError,
+    StoreError,
+    UnknownNameError,
+    UnreachableError,
+)
 from bakeoff.evaluation import metrics, records
 from bakeoff.evaluation.compare import Comparison, collect, compare, examples_of, load, score
 from bakeoff.evaluation.folder import locked
+from bakeoff.evaluation.recommend import recommend
 from bakeoff.types import (
     Answer,
     Chunk,
@@ -199,12 +208,34 @@ def test_fresh_asks_everything_anew(tmp_path: Path) -> None:
 
 def test_other_questions_or_settings_are_not_mixed_into_a_run(tmp_path: Path) -> None:
     run([adder()], tmp_path, settings={"adder": {"k": 5, "path": Path("a"), "files": {"x": "1"}}})
-    with pytest.raises(ConfigError, match=r"before the examples changed.*--fresh"):
-        run([adder()], tmp_path, EXAMPLES[:5])
+    changed = [replace(EXAMPLES[0], references=("another",)), *EXAMPLES[1:]]
+    with pytest.raises(ConfigError, match=r"before the example 'q0' changed.*--fresh"):
+        run([adder()], tmp_path, changed)
     with pytest.raises(ConfigError, match=r"'adder' with other settings.*--run"):
         run([adder()], tmp_path, settings={"adder": {"k": 6, "path": Path("a"), "files": {"x": "1"}}})
     kept = tomllib.loads((tmp_path / "run.toml").read_text())
     assert kept["settings"]["adder"] == {"k": 5, "path": "a", "files": {"x": "1"}}
+
+
+def test_a_run_grows_and_shrinks_with_the_questions_and_asks_none_twice(tmp_path: Path) -> None:
+    toys = [adder() for _ in range(3)]
+    counts = [len(run([toy], tmp_path, EXAMPLES[:n]).trials) for toy, n in zip(toys, (3, 12, 2), strict=True)]
+    assert counts == [3, 12, 2] and [len(toy.asked) for toy in toys] == [3, 9, 0]
+
+
+def test_an_endpoint_that_is_down_is_no_wrong_answer(tmp_path: Path) -> None:
+    away = UnreachableError("no answer from http://localhost:9; is the server running there?")
+    with pytest.raises(UnreachableError, match="no answer from"):
+        run([Toy("far", lambda text: fail(away) if text.startswith("What is 2") else "It is 4.")], tmp_path)
+    found = run([Toy("far", lambda text: "It is 4.")], tmp_path)
+    assert found.table()[0].errors == 0 and len(found.trials) == len(EXAMPLES)
+
+
+def test_a_system_of_which_every_answer_failed_is_never_recommended(tmp_path: Path) -> None:
+    found = run([Toy("broken", lambda text: fail(ValueError("prompt too long")))], tmp_path)
+    verdict = recommend(found)
+    assert verdict.system is None and verdict.reasons == ("no answer could be scored",)
+    assert "12 of 12 answers of broken failed, the first: ValueError: prompt too long" in str(found)
 
 
 def test_the_run_file_stands_before_the_first_question(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from bakeoff.config import read
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, UnknownNameError
 from bakeoff.project import Project
 
 
@@ -50,3 +51,20 @@ def test_a_wrong_key_is_one_line_with_its_path(tmp_path: Path, text: str, says: 
 def test_a_folder_without_a_project_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run `bakeoff init`"):
         Project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[compare]\ndelta = 30", "[compare] delta is 30, but must be a share from 0 to 1"),
+        ("[compare]\ndelta = nan", "[compare] delta is nan"),
+        ("[examples]\ntest = 1.5", "[examples] test is 1.5"),
+        ('[systems.rag]\ntype = "rag"\nk = 0', "[systems.rag] k is 0, but must be 1 or more"),
+        ('[systems.few]\ntype = "prompt"\nshots = -1', "[systems.few] shots is -1, but must be 0 or more"),
+        ('[compare]\nbaseline = "zero"\n[systems.zeros]\ntype = "prompt"', "did you mean 'zeros'?"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_named(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "bakeoff.toml").write_text(text)
+    with pytest.raises((ConfigError, UnknownNameError), match=re.escape(says)):
+        read(tmp_path)

@@ -197,3 +197,23 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     assert end.value.code == 130
     assert capsys.readouterr().err == "stopped; run the same command again to go on\n"
     assert (folder / ".stopped.jsonl.partial").is_dir()
+
+
+def test_what_another_model_drafted_before_a_stop_is_not_taken_over(corpus: Corpus, tmp_path: Path) -> None:
+    def stop(done: int, total: int, text: str) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    out, large = tmp_path / "drafted.jsonl", writer()
+    asked: list[str] = []
+
+    def reply(messages: Sequence[Message]) -> str:
+        asked.append(messages[-1].content)
+        return large.generate(messages).text
+
+    small = writer()
+    small.name = "small"
+    with pytest.raises(KeyboardInterrupt):
+        draft(corpus.store, corpus.store.ids(), small, out, progress=stop)
+    found = drafted(corpus, Generator(reply), out)
+    assert sum("\nAnswer: " in text for text in asked) >= found.questions == 3

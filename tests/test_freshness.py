@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,18 @@ def test_the_comparison_shows_what_was_measured_of_the_same_system(
     path = project / "runs" / "latest" / "freshness" / "rag.json"
     path.write_text(path.read_text().replace('"type": "rag"', '"type": "rag", "k": 9'))
     assert set(Project(project).rescore().freshness) == {"zero-shot"}
+
+
+def test_a_source_that_is_one_file_follows_too(docs: Path, examples: list[Example], tmp_path: Path) -> None:
+    sources = [parse(str(path)) for path in sorted(docs.iterdir())]
+    corpus = Corpus(tmp_path / "original", Embedder(), chunk_tokens=32)
+    corpus.sync(*sources)
+    named = [
+        replace(one, evidence=tuple(replace(e, document_id=Path(e.document_id).name) for e in one.evidence))
+        for one in examples
+    ]
+    with copied(tmp_path / "twin", lambda path: Corpus(path, Embedder(), chunk_tokens=32), sources, {}) as twin:
+        facts = plant(named, twin.corpus, twin.files, 2)
+        (fresh,) = measure([Reader("fresh", twin.corpus)], facts, twin)
+    follows = fresh.follows("add")
+    assert follows and follows.estimate == 1

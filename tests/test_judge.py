@@ -37,7 +37,10 @@ def test_yes_and_no_are_read_in_any_clothes(reply: str, score: float, tmp_path: 
     assert asked_of(reply, tmp_path)(EXAMPLE, Answer("not a soul")) == score
 
 
-@pytest.mark.parametrize("reply", ["", "maybe", "Not sure", "The answer is right.", "<think>yes yes yes", "yesterday"])
+@pytest.mark.parametrize(
+    "reply",
+    ["", "maybe", "Not sure", "The answer is right.", "<think>yes yes yes", "yesterday", "yes or no", "Yes/no."],
+)
 def test_what_is_neither_yes_nor_no_is_no_verdict(reply: str, tmp_path: Path) -> None:
     with pytest.raises(judge.Unread, match="neither yes nor no"):
         asked_of(reply, tmp_path)(EXAMPLE, Answer("not a soul"))

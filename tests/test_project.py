@@ -293,3 +293,24 @@ def test_a_schema_that_cannot_be_read_or_a_mode_that_is_none_is_one_line(project
     assert "[systems.rag] schema: form.json cannot be read" in run(project, "ask", "?").stderr
     settings.write_text(plain.replace("[systems.rag]", '[systems.rag]\nmode = "document"'))
     assert "did you mean 'documents'?" in run(project, "ask", "?").stderr
+
+
+def test_a_source_that_is_configured_no_more_leaves_the_index(tmp_path: Path) -> None:
+    for name, price in (("old", 10), ("new", 20)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.md").write_text(f"The lamp costs {price} crowns.")
+    (tmp_path / "bakeoff.toml").write_text('[corpus]\nsources = ["old"]\nembedder = "hashing"\n')
+    Project(tmp_path).ingest()
+    (tmp_path / "bakeoff.toml").write_text('[corpus]\nsources = ["new"]\nembedder = "hashing"\n')
+    project = Project(tmp_path)
+    assert project.ingest(dry_run=True).removed == ("old/a.md",)
+    changes = project.ingest()
+    assert (list(changes.added), list(changes.removed)) == (["new/a.md"], ["old/a.md"])
+    assert project.corpus.store.ids() == ["new/a.md"]
+
+
+def test_what_a_document_says_cannot_command_the_terminal(project: Path) -> None:
+    (project / "documents" / "hostile.md").write_text("gift \x1b[31mALERT\x1b[0m \x1b]0;pwned\x07 gift gift")
+    run(project, "ingest")
+    shown = run(project, "search", "gift alert", "--retriever", "bm25").stdout
+    assert "ALERT" in shown and "\x1b" not in shown and "\x07" not in shown

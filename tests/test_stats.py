@@ -226,3 +226,14 @@ def test_of_all_looks_at_slices_few_are_flagged_by_chance() -> None:
     assert np.mean(false) < 0.05
     assert stats.benjamini_hochberg([0.04, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
     assert stats.benjamini_hochberg([]) == []
+
+
+def test_scores_that_happen_to_be_equal_are_no_certainty() -> None:
+    two = stats.score_interval([0.5, 0.5])
+    assert two.estimate == 0.5 and two.low < 0.2 and two.high > 0.8
+    gap = stats.paired_difference([0.5] * 5, [0.25] * 5)
+    assert gap.estimate == 0.25 and gap.low < 0 and gap.high > 0.5
+    documents = stats.score_interval([0.0, 1.0, 0.25, 0.75], ["a", "a", "b", "b"])
+    assert documents.estimate == 0.5 and documents.high - documents.low > 0.5
+    assert [stats.wilson(0, n).low for n in range(1, 200)] == [0.0] * 199
+    assert [stats.wilson(n, n).high for n in range(1, 200)] == [1.0] * 199

@@ -16,7 +16,7 @@ import typer
 
 from bakeoff import cli_measures
 from bakeoff.errors import BakeoffError
-from bakeoff.terminal import HERE, Folder, Json, Run
+from bakeoff.terminal import HERE, Folder, Json, Run, printable
 from bakeoff.terminal import print_json as _print_json
 from bakeoff.terminal import progress as _progress
 from bakeoff.terminal import project as _project
@@ -96,6 +96,8 @@ def ingest(
             for document in getattr(changes, what):
                 print(f"would be {what}: {document}")
     _print_changes(changes, as_json)
+    if not (dry_run or this.corpus.store.ids()):
+        print("the index is empty: put documents where [corpus] sources says, or name others", file=sys.stderr)
 
 
 @app.command()
@@ -117,7 +119,7 @@ def forget(
 @app.command()
 def search(
     query: str,
-    k: Annotated[int, typer.Option("-k", help="How many passages.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many passages.")] = 5,
     retriever: Annotated[str, typer.Option(help="bm25, dense, hybrid or reranked.")] = "hybrid",
     group: Annotated[list[str] | None, typer.Option(help="Search as a member of this group; can be repeated.")] = None,
     project: Folder = HERE,
@@ -131,7 +133,7 @@ def search(
         return
     for number, hit in enumerate(hits, start=1):
         print(f"{number}. {_where(this, hit.chunk.document_id, hit.chunk.start)}  (score {hit.score:.3f})")
-        print(f"   {' '.join(hit.chunk.text.split())}")
+        print(f"   {printable(' '.join(hit.chunk.text.split()))}")
 
 
 @app.command()
@@ -152,9 +154,9 @@ def ask(
     if as_json:
         _print_json(answer)
         return
-    print((rendering.markdown if markdown else rendering.plain)(answer, this.corpus.place))
+    print(printable((rendering.markdown if markdown else rendering.plain)(answer, this.corpus.place)))
     if explain:
-        print(f"\n{rendering.explained(answer)}")
+        print(f"\n{printable(rendering.explained(answer))}")
 
 
 @app.command()
@@ -178,9 +180,9 @@ def calibrate(system: str, project: Folder = HERE, as_json: Json = False) -> Non
 
 @app.command()
 def attack(
-    system: Annotated[str, typer.Argument(help="An entry of [systems] of type rag.")],
+    system: Annotated[str, typer.Argument(help="An entry of \\[systems] of type rag.")],
     run: Run = "latest",
-    limit: Annotated[int, typer.Option(help="Ask only the first N test questions.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Ask only the first N test questions; 0 means all.")] = 0,
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -220,7 +222,7 @@ def check(
 
 @app.command()
 def draft(
-    out: Annotated[str, typer.Option(help="File to write; by default that of [examples].")] = "",
+    out: Annotated[str, typer.Option(help="File to write; by default that of \\[examples].")] = "",
     count: Annotated[int, typer.Option("-n", "--count", help="How many questions.")] = 50,
     generator: Annotated[str, typer.Option(help="Who writes them, as under `base`; by default the base.")] = "",
     project: Folder = HERE,
@@ -240,7 +242,7 @@ def draft(
 
 @app.command()
 def tune(
-    names: Annotated[list[str] | None, typer.Argument(help="Entries of [tune]; by default all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Entries of \\[tune]; by default all.")] = None,
     search: Annotated[int, typer.Option(help="Try so many settings of the options that are open.")] = 0,
     allow_personal: Annotated[
         bool, typer.Option("--allow-personal", help="Go on although lessons hold personal data or secrets.")
@@ -290,7 +292,7 @@ def _say_study(folder: Path) -> None:
 
 @app.command()
 def export(
-    name: Annotated[str, typer.Argument(help="An entry of [tune] that was trained.")],
+    name: Annotated[str, typer.Argument(help="An entry of \\[tune] that was trained.")],
     target: Annotated[Path, typer.Argument(help="What to write: model.gguf, head.onnx, or a folder of safetensors.")],
     to: Annotated[str, typer.Option(help="gguf, safetensors or onnx; by default what the target's name says.")] = "",
     encoding: Annotated[
@@ -341,9 +343,9 @@ def screen_(
 
 @app.command()
 def compare(
-    systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
+    systems: Annotated[list[str] | None, typer.Argument(help="Entries of \\[systems]; by default all.")] = None,
     run: Run = "latest",
-    limit: Annotated[int, typer.Option(help="Ask only the first N test questions.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Ask only the first N test questions; 0 means all.")] = 0,
     fresh: Annotated[bool, typer.Option(help="Discard the answers of an earlier run of this name.")] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Ask the baseline twice, to see what differs by chance alone.")
@@ -571,7 +573,7 @@ def _draft_shown(live: bool) -> Iterator[Callable[[Stream[str, None, Answer]], A
                 answer: Answer = stop.value
                 return answer
             if live:
-                screen.update(Text(text, style="dim"))
+                screen.update(Text(printable(text), style="dim"))
 
     with Live(console=Console(), transient=True, auto_refresh=False) if live else nullcontext() as shown:
         screen: Any = shown

@@ -36,7 +36,7 @@ def validate_metrics(
 
 @app.command("freshness")
 def freshness_(
-    systems: Annotated[list[str] | None, typer.Argument(help="Entries of [systems]; by default all.")] = None,
+    systems: Annotated[list[str] | None, typer.Argument(help="Entries of \\[systems]; by default all.")] = None,
     facts: Annotated[int, typer.Option(help="How many facts to edit, delete and add, at most.")] = 10,
     run: Run = "latest",
     project: Folder = HERE,

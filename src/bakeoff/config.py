@@ -25,6 +25,10 @@ TUNE: Mapping[str, Any] = {
 """Keys of a `[tune.<name>]` table whatever its method."""
 
 
+LEAST = {"k": 1, "shots": 0, "max_tokens": 1}
+"""Options of systems that are counts, and the smallest that makes sense."""
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """`[corpus]`"""
@@ -135,9 +139,31 @@ def read(folder: Path) -> Config:
         raise ConfigError(f"there is no {FILE} in {folder.resolve()}; run `bakeoff init`, or go to a project's folder")
     try:
         config: Config = _build(Config, tomllib.loads(path.read_text(encoding="utf-8")), FILE)
+        _check_ranges(config)
         return config
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def _check_ranges(config: Config) -> None:
+    shares = {
+        "[compare] delta": config.compare.delta,
+        "[examples] test": config.examples.test,
+        "[examples] valid": config.examples.valid,
+        "[costs] utilisation": config.costs.utilisation,
+    }
+    for where, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ConfigError(f"{FILE} {where} is {share}, but must be a share from 0 to 1, as 0.03 for 3 percent")
+    least = {"[retrieval] depth": (config.retrieval.depth, 1), "[compare] parallel": (config.compare.parallel, 0)}
+    for name, options in config.systems.items():
+        given = {option: options[option] for option in LEAST if isinstance(options.get(option), int)}
+        least |= {f"[systems.{name}] {option}": (number, LEAST[option]) for option, number in given.items()}
+    for where, (number, bound) in least.items():
+        if number < bound:
+            raise ConfigError(f"{FILE} {where} is {number}, but must be {bound} or more")
+    if config.compare.baseline and config.compare.baseline not in config.systems:
+        raise UnknownNameError(f"baseline in {FILE} [compare]:", config.compare.baseline, config.systems)
 
 
 def check_options(

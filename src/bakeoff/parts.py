@@ -247,7 +247,8 @@ class Parts:
 
     def _require_index(self) -> None:
         if not self.corpus.store.sources():
-            raise ConfigError("the index is empty; run `bakeoff ingest` first")
+            sources = ", ".join(self.config.corpus.sources) or "a folder"
+            raise ConfigError(f"the index is empty; run `bakeoff ingest` first, with documents in {sources}")
 
     def _require_tuned(self, name: str) -> None:
         if not self._is_tuned(self._checkpoint_path(name)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +46,21 @@ class Project(Trained):
     """A folder with `bakeoff.toml`; everything is built when it is first asked for."""
 
     def ingest(self, *sources: str, dry_run: bool = False, progress: Progress | None = None) -> Changes:
-        """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do."""
+        """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do.
+
+        A source that is configured no more is removed with the others' changes; one that is named here stays till then.
+        """
         wanted, options = self._sources(sources), self.config.corpus
         start = time.perf_counter()
         changes = self.corpus.sync(
             *wanted, access=options.access, hosts=options.hosts, dry_run=dry_run, progress=progress
         )
+        gone = set() if sources else set(self.corpus.store.sources()) - {source.name for source in wanted}
+        for name in sorted(gone):
+            removed = [id for id, _, _ in self.corpus.store.stamps(name)]
+            changes = replace(changes, removed=(*changes.removed, *removed))
+            if not dry_run:
+                self.corpus.forget(name)
         if (read := len(changes.added) + len(changes.updated)) and not dry_run:
             ledger.note(self.folder, "index", time.perf_counter() - start, documents=read)
         return changes

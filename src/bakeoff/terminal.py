@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's fol
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Run = Annotated[str, typer.Option(help="Name of the run, a folder under runs/.")]
 HERE = Path()
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All control characters but tab and the end of a line."""
 
 
 def project(folder: Path) -> Project:
@@ -38,6 +41,11 @@ def print_json(value: Any) -> None:
         return list(item) if isinstance(item, Sequence) else str(item)
 
     print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """`text` of a document or a model without what a terminal would obey."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @contextmanager

@@ -69,6 +69,9 @@ class Trained(Parts):
             checkpoints=[path for name in self.config.tune if self._is_tuned(path := self._checkpoint_path(name))],
             allow_personal=allow_personal or self.config.examples.allow_personal,
         )
+        if self.config.systems and not self.split.test:
+            cure = "give `test` a larger share under [examples], or fewer questions the `split` train"
+            missing.append(Problem("error", "test", "no questions to test with", cure, "no-test"))
         # A project that tunes nothing may keep all its questions for the test.
         own = [problem for problem in found.problems if self.config.tune or problem.kind != "no-training"]
         return replace(found, problems=by_severity([*own, *missing]), read_as=str(self._reading))

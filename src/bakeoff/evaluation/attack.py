@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bakeoff.errors import DataError
 from bakeoff.evaluation.metrics import recall
 from bakeoff.evaluation.stats import Interval, mean_interval, score_interval
 from bakeoff.files import write_json
@@ -84,12 +85,20 @@ class Attacked:
 
 
 def attack(system: RAG, examples: Sequence[Example], progress: Progress | None = None) -> Attacked:
-    """Ask every example twice; the payloads take turns. Examples whose passages are none are left out."""
+    """Ask every example twice; the payloads take turns. Examples whose passages are none are left out.
+
+    Raises `DataError` where that are all.
+    """
     attempts = []
     for number, attempt in enumerate(_attempts(system, examples), start=1):
         attempts.append(attempt)
         if progress:
             progress(number, len(examples), f"attacking: {system.name}")
+    if not attempts:
+        raise DataError(
+            f"no passage was found for any of {len(examples)} questions, so nothing can be hidden in one; "
+            "see what `bakeoff search` finds"
+        )
     groups = {example.id: example.group or example.id for example in examples}
     names = [groups[attempt.example_id] for attempt in attempts]
 
@@ -105,7 +114,7 @@ def attack(system: RAG, examples: Sequence[Example], progress: Progress | None =
         tuple(attempts),
         interval(succeeded),
         {kind: interval(succeeded, kind) for kind in kinds},
-        mean_interval(lost, names),
+        mean_interval(lost, names).clip(-1, 1),
     )
 
 

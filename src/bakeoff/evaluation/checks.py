@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.evaluation.metrics import _text
 from bakeoff.files import write_atomically
-from bakeoff.types import Trial
+from bakeoff.types import Example, Trial
 
 if TYPE_CHECKING:
     from bakeoff.evaluation.comparison import Comparison
@@ -44,8 +44,7 @@ def write_sheet(comparison: Comparison, folder: Path, count: int) -> Path:
     writer.writerow(COLUMNS)
     for trial in trials:
         example = comparison.examples[trial.example_id]
-        right = " | ".join(_text.references(example)) if example.answerable else "(to decline)"
-        cells = (example.id, trial.system, example.question, right, trial.answer.text)
+        cells = (example.id, trial.system, example.question, _right(example), trial.answer.text)
         writer.writerow([*map(inert, cells), ""])
     write_atomically(path, sheet.getvalue().encode(errors="replace"))
     return path
@@ -86,27 +85,50 @@ def take(path: Path, comparison: Comparison, folder: Path) -> int:
         if (system, id) not in answers or (text is not None and answers[system, id] != _written(text)):
             raise DataError(f"{path}: {system!r} did not answer that to {id!r} in {folder}; name its run with --run")
     if path.resolve() != (folder / FILE).resolve():
-        write_atomically(folder / FILE, path.read_bytes())
+        _write(folder / FILE, comparison, {**_rows(folder / FILE), **rows} if (folder / FILE).is_file() else rows)
     return len(rows)
+
+
+def _write(path: Path, comparison: Comparison, rows: Mapping[tuple[str, str], tuple[float, str | None]]) -> None:
+    """The sheet of several people's checks; of two on one answer the later stays."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet)
+    writer.writerow(COLUMNS)
+    answers = {(trial.system, trial.example_id): trial.answer.text for trial in comparison.trials}
+    for (system, id), (right, text) in rows.items():
+        example = comparison.examples.get(id)
+        shown = (example.question, _right(example)) if example else ("", "")
+        said = answers.get((system, id), "") if text is None else text
+        writer.writerow([*map(inert, (id, system, *shown, said)), "yes" if right else "no"])
+    write_atomically(path, sheet.getvalue().encode(errors="replace"))
+
+
+def _right(example: Example) -> str:
+    return " | ".join(_text.references(example)) if example.answerable else "(to decline)"
 
 
 def _rows(path: Path) -> dict[tuple[str, str], tuple[float, str | None]]:
     """(system, example id) -> right or not, and the answer's text where the sheet still has it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not in UTF-8; save it again from the spreadsheet as CSV UTF-8") from error
     found = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := {"example", "system", "right"} - set(rows.fieldnames or ()):
-            raise DataError(f"{path} lacks the column {min(missing)!r}; delete it and run `bakeoff report --checks 50`")
-        for row in rows:
-            said = (row["right"] or "").strip().lower()
-            if said and said not in VERDICTS:
-                raise DataError(f"{path}:{rows.line_num}: right is {said!r}; write yes or no, or leave it empty")
-            if said:
-                text = row.get("answer")
-                found[_plain(row["system"]), _plain(row["example"])] = (
-                    VERDICTS[said],
-                    None if text is None else _plain(text),
-                )
+    heading = text.partition("\n")[0]
+    # Spreadsheets of half of Europe write a semicolon.
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))
+    if missing := {"example", "system", "right"} - set(rows.fieldnames or ()):
+        raise DataError(f"{path} lacks the column {min(missing)!r}; its first line was {','.join(COLUMNS)}")
+    for row in rows:
+        said = (row["right"] or "").strip().lower()
+        if said and said not in VERDICTS:
+            raise DataError(f"{path}:{rows.line_num}: right is {said!r}; write yes or no, or leave it empty")
+        if said:
+            answer = row.get("answer")
+            found[_plain(row["system"]), _plain(row["example"])] = (
+                VERDICTS[said],
+                None if answer is None else _plain(answer),
+            )
     return found
 
 

@@ -175,6 +175,8 @@ def score(out: Path, examples: Sequence[Example], metrics: Sequence[str | Scorin
     loaded = [scoring(metric) for metric in metrics]
     rows = []
     for row in records.read(out / "trials.jsonl"):
+        if row["example_id"] not in known:
+            continue  # of a run that asked more
         trial = records.trial(row)
         for metric in loaded:
             rows.append(
@@ -197,9 +199,10 @@ def load(out: Path) -> Comparison:
         raise DataError(f"{out} holds no scored run; run `bakeoff compare` first")
     run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
     race = racing.load(out)
-    trials = _as_if_alone([records.trial(row) for row in records.read(out / "trials.jsonl")])
     first = {name: rank for rank, name in enumerate(run["systems"])}
     place = {example.id: rank for rank, example in enumerate(examples_of(out))}
+    held = [row for row in records.read(out / "trials.jsonl") if row["example_id"] in place]
+    trials = _as_if_alone([records.trial(row) for row in held])
     trials.sort(key=lambda trial: (first.get(trial.system, len(first)), place[trial.example_id]))
     if race:
         turn = {example.id: turn for turn, example in enumerate(racing.order(examples_of(out), run["seed"]))}

@@ -93,7 +93,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        return f"{self.chunk.document_id}#{self.start}"
+        return f"{self.chunk.document_id}#{self.start} {self.quote}"
 
     @property
     def title(self) -> str:
@@ -123,16 +123,18 @@ def draft(
     journal = scratch / "drafts.jsonl"
     with locked(scratch):
         sources = list(_sources(store, documents, random.Random(seed)))[: TRIES * count]
-        tried = {row["source"]: row for row in records.read(journal)}
+        # What another model, or this one in another order, made of a sentence is not what was asked for now.
+        wanted = {f"{generator.name} {seed} {source.key}": source for source in sources}
+        tried = {row["source"]: row for row in records.read(journal) if row["source"] in wanted}
         made = [row["row"] for row in tried.values() if not row["failed"]]
         with appending(journal) as file:
-            for source in sources:
+            for key, source in wanted.items():
                 if len(made) >= count:
                     break
-                if source.key not in tried:
+                if key not in tried:
                     row, failed = _draft(store, source, generator, made)
-                    tried[source.key] = {"source": source.key, "failed": failed, "row": row}
-                    append(file, records.line(tried[source.key]))
+                    tried[key] = {"source": key, "failed": failed, "row": row}
+                    append(file, records.line(tried[key]))
                     made += [] if failed else [row]
                 if progress:
                     progress(len(made), count, f"drafting: {len(tried):,} sentences tried")

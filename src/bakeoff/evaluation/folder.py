@@ -45,10 +45,12 @@ def write_run(
     if path.is_file():
         before = tomllib.loads(path.read_text(encoding="utf-8"))
         cure = "choose another folder with --run, or discard its answers with --fresh"
-        for what in ("bakeoff", "examples"):
-            if before[what] != run[what]:
-                label = "the examples" if what == "examples" else "the version of bakeoff"
-                raise ConfigError(f"{out} holds answers from before {label} changed; {cure}")
+        if before["bakeoff"] != run["bakeoff"]:
+            raise ConfigError(f"{out} holds answers from before the version of bakeoff changed; {cure}")
+        asked_before = {row["id"]: row for row in records.read(out / "examples.jsonl")}
+        for row in map(json.loads, ordered.splitlines()):
+            if asked_before.get(row["id"], row) != row:
+                raise ConfigError(f"{out} holds answers from before the example {row['id']!r} changed; {cure}")
         for name in systems:
             if before["settings"].get(name, run["settings"][name]) != run["settings"][name]:
                 raise ConfigError(f"{out} holds answers of {name!r} with other settings; {cure}")
@@ -98,8 +100,9 @@ def locked(out: Path) -> Iterator[None]:
 def appending(path: Path) -> Iterator[IO[bytes]]:
     """Open for appending, after a line that a kill or a full disk cut short has been taken away."""
     with path.open("ab", buffering=0) as file:
-        whole = path.read_bytes().rfind(b"\n") + 1
-        file.truncate(whole)
+        held = path.read_bytes()
+        if (whole := held.rfind(b"\n") + 1) < len(held):
+            file.truncate(whole)
         yield file
 
 

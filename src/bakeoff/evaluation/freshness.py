@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from bakeoff.corpus import Corpus
 from bakeoff.corpus.addresses import Source
-from bakeoff.errors import DataError
+from bakeoff.errors import DataError, UnreachableError
 from bakeoff.evaluation.metrics import _text, recall
 from bakeoff.evaluation.stats import Interval, percentile, score_interval
 from bakeoff.files import write_json
@@ -355,6 +355,8 @@ def measure(
 def _answer(system: System, question: str) -> Answer:
     try:
         return system.answer(question)
+    except UnreachableError:
+        raise
     except Exception as problem:  # as in a comparison: it has not answered, and the others go on
         return Answer(f"{type(problem).__name__}: {problem}", "error")
 
@@ -371,10 +373,9 @@ def _changes(fact: Fact, copy: Copy) -> Iterator[tuple[Change, float]]:
     yield "edit", copy.sync()
     path.unlink()
     yield "delete", copy.sync()
-    beside = path.with_name(f"new-{path.name}")
-    beside.write_bytes(stating(fact.values[2]))
+    # In the place of what was deleted: beside it could stand another of that name, or lie outside the source.
+    path.write_bytes(stating(fact.values[2]))
     yield "add", copy.sync()
-    beside.unlink()
     path.write_bytes(text.encode())
     copy.sync()
 

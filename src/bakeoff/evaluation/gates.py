@@ -75,6 +75,8 @@ def parse(text: str, systems: Sequence[str], metrics: Sequence[str]) -> Gate:
     if measure not in (*metrics, *OTHERS):
         raise UnknownNameError(f"measure in --fail-if {text!r}:", measure, (*metrics, *OTHERS))
     bound = float(match["bound"]) / (100 if match["percent"] else 1)
+    if bound > 1 and (measure == "right" or measure not in OTHERS):
+        raise ConfigError(f"--fail-if {text!r}: scores go from 0 to 1; write 0.7, or 70%")
     return Gate(text.strip(), system, measure, match["sign"], bound, bool(match["surely"]))
 
 

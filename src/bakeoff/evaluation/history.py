@@ -98,7 +98,8 @@ def read(runs: Path) -> list[Entry]:
         )
         for row in records.read(runs / FILE)
     ]
-    return sorted({(one.run, one.when, one.examples): one for one in found}.values(), key=lambda one: one.when)
+    answers = {(one.run, one.when, one.examples, *sorted(one.settings.items())): one for one in found}
+    return sorted(answers.values(), key=lambda one: one.when)
 
 
 def changes(entries: list[Entry]) -> list[str]:

@@ -68,7 +68,13 @@ def score_interval(values: ArrayLike, groups: Groups = None) -> Interval:
     """
     x = np.asarray(values, dtype=float)
     if not _binary(x):
-        return mean_interval(x, groups).clip(0, 1)
+        found = mean_interval(x, groups).clip(0, 1)
+        clusters = len(_cluster_sums(x, groups))
+        if found.low < found.high or clusters < 2:
+            return found
+        # Scores that happen to be equal are no certainty: an observation a cluster, as where every answer is right.
+        ends = wilson(found.estimate * clusters, clusters, t_critical(clusters - 1))
+        return Interval(found.estimate, ends.low, ends.high, len(x))
     if not _repeat(groups):
         return wilson(float(x.sum()), len(x))
     mean, error, clusters = _mean_and_error(x, groups)
@@ -114,7 +120,13 @@ def paired_difference(a: ArrayLike, b: ArrayLike, groups: Groups = None) -> Inte
     if not difference.any():
         alike = _bonett_price(0, 0, len(_cluster_sums(difference, groups)))
         return Interval(0.0, alike.low, alike.high, len(x))
-    return mean_interval(difference, groups).clip(-1, 1)
+    found = mean_interval(difference, groups).clip(-1, 1)
+    clusters = len(_cluster_sums(difference, groups))
+    if found.low < found.high or clusters < 2:
+        return found
+    won, lost = max(found.estimate, 0.0) * clusters, max(-found.estimate, 0.0) * clusters
+    ends = _bonett_price(won, lost, clusters, t_critical(clusters - 1))
+    return Interval(found.estimate, min(ends.low, found.estimate), max(ends.high, found.estimate), len(x))
 
 
 def mcnemar_mid_p(a: ArrayLike, b: ArrayLike) -> float:

@@ -32,7 +32,7 @@ INSTRUCTION = (
 )
 FILE = "judgements.jsonl"
 """In the project's folder: every reply of the judge, so that no answer is judged twice."""
-_VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+_VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
 
 class Unread(ValueError):
@@ -80,10 +80,10 @@ class Judge:
         if not example.answerable or not right or not said or answer.outcome in ("abstained", "error"):
             return _text.graded(example, answer, lambda said, right: 0.0)
         reply = self._reply(example.question, right, said)
-        verdict = _VERDICT.match(_text.spoken(reply))
-        if verdict is None:
+        verdicts = {word.lower() for word in _VERDICT.findall(_text.spoken(reply))}
+        if len(verdicts) != 1:
             raise Unread(f"the judge said {reply[:80]!r}, neither yes nor no")
-        return float(verdict[1].lower() == "yes")
+        return float(verdicts == {"yes"})
 
     @cached_property
     def _generator(self) -> Generator:

@@ -7,6 +7,7 @@ import io
 
 from bakeoff.evaluation.checks import inert
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.metrics import _text
 from bakeoff.types import Example, Trial
 
 BEFORE = ("example", "kind", "group", "question", "references", "system", "answer", "outcome", "verdict", "error")
@@ -20,7 +21,7 @@ def csv_of(comparison: Comparison) -> str:
     one cell, " | " between them.
     """
     sheet = io.StringIO()
-    writer = csv.writer(sheet, lineterminator="\n")
+    writer = csv.writer(sheet)
     writer.writerow([*BEFORE, *comparison.metrics, *AFTER])
     for trial in comparison.trials:
         writer.writerow(_row(comparison, comparison.examples[trial.example_id], trial))
@@ -29,7 +30,7 @@ def csv_of(comparison: Comparison) -> str:
 
 def _row(comparison: Comparison, example: Example, trial: Trial) -> list[object]:
     answer, scores = trial.answer, comparison.scores.get((trial.system, trial.example_id), {})
-    texts = (example.id, example.kind, example.group, example.question, " | ".join(example.references))
+    texts = (example.id, example.kind, example.group, example.question, " | ".join(_text.references(example)))
     said = (trial.system, answer.text, answer.outcome, comparison.verdict(trial), trial.error)
     return [
         *map(inert, (*texts, *said)),

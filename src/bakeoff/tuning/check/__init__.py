@@ -119,8 +119,12 @@ def preflight(
         what, _, cure = str(error).rpartition("; ")
         problems = [Problem("error", base, what, cure, "template-missing")] if missing else []
     problems += check(train, valid, test, allow_personal=allow_personal, lengths=model is None)
+    everything = [*train, *valid, *test]
+    one_group = len({example.group or example.id for example in everything}) == 1 and len(everything) > 1
     if not train:
         cure = "add examples, or give `test` and `valid` smaller shares under [examples]"
+        if one_group:
+            cure = "all share one `group`, which is never divided; give examples the group of their document"
         problems.append(Problem("error", "train", "no training examples", cure, "no-training"))
     plans, tokens = [], 0
     if model:
