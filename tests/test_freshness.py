@@ -258,7 +258,7 @@ def test_a_source_that_is_one_file_follows_too(docs: Path, examples: list[Exampl
         replace(one, evidence=tuple(replace(e, document_id=Path(e.document_id).name) for e in one.evidence))
         for one in examples
     ]
-    with copied(tmp_path / "twin", lambda path: Corpus(path, Embedder(), chunk_tokens=32), sources, {}) as twin:
+    with copied(tmp_path / "original", lambda path: Corpus(path, Embedder(), chunk_tokens=32), sources, {}) as twin:
         facts = plant(named, twin.corpus, twin.files, 2)
         (fresh,) = measure([Reader("fresh", twin.corpus)], facts, twin)
     follows = fresh.follows("add")
