@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bakeoff.corpus import Corpus
+from bakeoff.corpus import Corpus, chunking, sync
 from bakeoff.errors import DataError, StoreError, UnknownNameError
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.types import Evidence, Vectors
@@ -92,6 +94,54 @@ def test_what_was_embedded_before_is_not_embedded_again(tmp_path: Path) -> None:
     assert [text for text in embedder.embedded[whole:] if "Wicks" in text] == embedder.embedded[whole:]
     (hit,) = this.store.search_text("wicks", 5)
     assert this.store.search_vectors(embedder.embed([hit.chunk.text])[0], 1)[0].chunk == hit.chunk
+
+
+def test_a_renamed_file_whose_name_another_took_is_two_documents(tmp_path: Path) -> None:
+    root = documents(tmp_path, leave="Leave is 25 days.")
+    embedder = Counting()
+    this = corpus(tmp_path, embedder)
+    this.sync(root)
+    (root / "leave.md").rename(root / "leave_old.md")
+    documents(tmp_path, leave="Leave is 30 days.")
+    changes = this.sync(root)
+    assert (changes.updated, changes.added) == (("docs/leave.md",), ("docs/leave_old.md",))
+    assert embedder.embedded == ["Leave is 25 days.", "Leave is 30 days."]
+
+
+def test_a_section_that_moves_from_a_file_that_is_now_empty_keeps_its_vector(tmp_path: Path) -> None:
+    root = documents(tmp_path, b="The warranty is five years.")
+    embedder = Counting()
+    this = corpus(tmp_path, embedder)
+    this.sync(root)
+    documents(tmp_path, a="The warranty is five years.", b="")
+    changes = this.sync(root)
+    assert (changes.added, list(changes.failed)) == (("docs/a.md",), ["docs/b.md"])
+    assert len(embedder.embedded) == 1
+    (hit,) = this.store.search_vectors(embedder.embed(["warranty"])[0], 5)
+    assert hit.chunk.document_id == "docs/a.md"
+
+
+def test_documents_that_need_no_embedding_are_put_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal read
+        read += 1
+        return chunking.chunk(*arguments)
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 30:
+            raise Crash
+
+    monkeypatch.setattr(sync, "WAITING", 10, raising=False)
+    root = documents(tmp_path, **{f"d{n:02}": f"lamp number {n}" for n in range(60)})
+    this = corpus(tmp_path)
+    this.sync(root)
+    monkeypatch.setattr(sync, "chunking", SimpleNamespace(VERSION=chunking.VERSION, chunk=counted))
+    with pytest.raises(Crash):
+        this.sync(root, access={"docs/*": ["hr"]}, progress=stop)
+    assert read == 30  # the others are not held in memory
+    assert len(this.readable_by(()).store.search_text("lamp", 60)) == 30
 
 
 def test_headers_are_embedded_unless_they_are_not_wanted(tmp_path: Path) -> None:
