@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sqlite3
@@ -315,10 +316,85 @@ def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
     assert "leads out" in changes.failed["docs/out.md"]
 
 
-def test_file_names_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
+def test_links_to_folders_are_told(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (tmp_path / "other").mkdir()
+    (root / "sub").mkdir()
+    (root / "sub" / "b.md").write_text("Beta")
+    (root / "in").symlink_to(root / "sub")
+    (root / "out").symlink_to(tmp_path / "other")
+    changes = corpus(tmp_path).sync(root)
+    assert changes.added == ("docs/a.md", "docs/sub/b.md")
+    assert changes.failed == {
+        "docs/in": "it is a link to a folder, and those are not followed",
+        "docs/out": "it is a link that leads out of the source",
+    }
+
+
+@pytest.mark.parametrize("closed", ["sub", "."])
+def test_what_was_indexed_of_a_folder_that_cannot_be_listed_stays(
+    closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = documents(tmp_path, a="Alpha", z="Omega")
+    (root / "sub").mkdir()
+    (root / "sub" / "b.md").write_text("Beta")
+    this = corpus(tmp_path)
+    this.sync(root)
+    (root / "a.md").unlink()
+    (root / "new.md").write_text("New")
+    listed = os.scandir
+
+    def scandir(path: str) -> Any:  # as for another user; the tests may be run by root, whom no mode stops
+        if Path(path) == (root / closed).resolve():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    name = "docs" if closed == "." else "docs/sub"
+    for dry_run in (True, False):
+        changes = this.sync(root, dry_run=dry_run)
+        assert changes.failed == {name: "cannot be listed (Permission denied); what was indexed of it stays"}
+        assert changes.removed == (("docs/a.md",) if closed == "sub" else ())
+        assert changes.added == (("docs/new.md",) if closed == "sub" else ())
+    assert "docs/sub/b.md" in this.store.ids()
+    with pytest.raises(StoreError, match=f"{name} cannot be reached .*keeps its old embedder"):
+        corpus(tmp_path, Embedder(32)).sync(root)
+    monkeypatch.undo()
+    assert this.sync(root).removed == (() if closed == "sub" else ("docs/a.md",))
+
+
+def test_names_of_files_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
     root = documents(tmp_path)
-    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.md")).write_text("Coffee")
-    assert corpus(tmp_path).sync(root).added == ("docs/caf\\xe9.md",)
+    for suffix in (b".md", b".csv", b".json", b".caf\xe9"):
+        Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9" + suffix)).write_text('["Coffee"]')
+    this = corpus(tmp_path)
+    changes = this.sync(root)
+    assert changes.added == ("docs/caf\\xe9.csv", "docs/caf\\xe9.json", "docs/caf\\xe9.md")
+    assert changes.failed["docs/caf\\xe9.caf\\xe9"].startswith("no loader for .caf\\xe9;")
+    assert {hit.chunk.section for hit in this.store.search_text("coffee", 5)} == {"caf?", ""}
+
+
+def test_names_of_folders_and_databases_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9p"))
+    folder.mkdir()
+    (folder / "a.md").write_text("Alpha")
+    database = folder.with_suffix(os.fsdecode(b".\xe9"))
+    with contextlib.closing(sqlite3.connect(os.fsencode(database))) as connection:
+        connection.execute("CREATE TABLE lamps (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("INSERT INTO lamps VALUES (1, 'Titan')")
+        connection.commit()
+    this = corpus(tmp_path)
+    for _ in range(2):
+        changes = this.sync(folder, f"sqlite:///{database}")
+    assert changes.unchanged == ("d\\xe9p/a.md", "d\\xe9p.\\xe9/lamps/1")
+
+
+def test_what_is_no_text_in_a_key_can_be_stored_and_printed(tmp_path: Path) -> None:
+    root = documents(tmp_path)
+    (root / "a.json").write_text('{"\\ud800k": "Titan"}')
+    this = corpus(tmp_path)
+    this.sync(root)
+    assert this.place("docs/a.json", 0) == "?k"
 
 
 def test_another_embedder_is_refused_until_the_index_is_renewed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bakeoff import plugins
 from bakeoff.corpus import tables
-from bakeoff.corpus.addresses import Source
+from bakeoff.corpus.addresses import Source, escaped
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import SECONDS, Parser
 from bakeoff.corpus.rows import Current, Database, Row, read, spooled
@@ -40,6 +40,8 @@ class Item:
     """Raises `DataError` with the reason where it cannot be read."""
     problem: str = ""
     """Why it cannot be read, where that is known before it is tried."""
+    hides: str = ""
+    """How the ids begin of what may still be there, but cannot be listed: what is held of them stays."""
 
 
 def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, Iterator[Item]]:
@@ -61,22 +63,32 @@ def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, 
     if not root.is_dir():
         return 1, iter([_file(source.name, root, root.parent, known)])
     # Listed twice rather than held: the names of a million files take more memory than all the rest.
-    files = (_file(f"{source.name}/{_label(path, root)}", path, root, known) for path in _files(root))
+    files = (
+        _unlisted(f"{source.name}/{_label(Path(found.filename), root)}".removesuffix("/."), found)
+        if isinstance(found, OSError)
+        else _file(f"{source.name}/{_label(found, root)}", found, root, known)
+        for found in _files(root)
+    )
     return sum(1 for _ in _files(root)), files
 
 
 # ---------------------------------------------------------------- files
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Files below `root` in a fixed order; hidden ones are left out."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith((".", "~$")))
+def _files(root: Path) -> Iterator[Path | OSError]:
+    """Files below `root` and links to folders in a fixed order, not hidden ones; and why a folder cannot be listed."""
+    errors: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=errors.append):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in links)
+        yield from errors
+        errors.clear()
+        yield from (Path(folder, name) for name in sorted(files + links) if not name.startswith((".", "~$")))
+    yield from errors
 
 
 def _label(path: Path, root: Path) -> str:
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    return escaped(path.relative_to(root).as_posix())
 
 
 def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
@@ -84,10 +96,12 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
     loader = known.get(path.suffix.lower())
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         return _refused(id, "it is a link that leads out of the source")
+    if path.is_dir():
+        return _refused(id, "it is a link to a folder, and those are not followed")
     if not path.is_file():
         return _refused(id, "it is not a regular file")
     if loader is None:
-        suffix = path.suffix or "files without a suffix"
+        suffix = escaped(path.suffix) or "files without a suffix"
         return _refused(id, f"no loader for {suffix}; `bakeoff list loaders` shows what is read")
     if loader.missing:
         return _refused(id, loader.missing)
@@ -103,6 +117,11 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
 
 def _refused(id: str, problem: str) -> Item:
     return Item(id, problem, partial(_raise, DataError(problem)), problem)
+
+
+def _unlisted(id: str, error: OSError) -> Item:
+    problem = Unreachable(f"cannot be listed ({error.strerror}); what was indexed of it stays")
+    return Item(id, "", partial(_raise, problem), str(problem), hides=f"{id}/")
 
 
 def _raise(error: DataError, parser: Parser) -> Loaded:

@@ -260,8 +260,11 @@ class _Run:
 
         self._total, stream = items(source, hosts, current)
         self._count = 0
+        hiding: list[Item] = []
         try:
             for item in stream:
+                if item.hides:
+                    hiding.append(item)
                 held.see(item.id)
                 served.see(item.id)
                 self._bring(item, source, held, served.reads(item.id), parser)
@@ -275,6 +278,9 @@ class _Run:
         self._put()
         pairs = ((held, self._store), (served, self._served))
         for gone in sorted({id for some, store in pairs for id in some.unseen(store.stamps(source.name))}):
+            if hidden_by := [item.id for item in hiding if gone.startswith(item.hides)]:
+                self._unreachable += hidden_by
+                continue
             if not self._dry_run:
                 self._store.delete(gone)
             self._done["removed"].append(gone)
