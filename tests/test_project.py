@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bakeoff import cli
+from bakeoff.corpus.access import require_fit
+from bakeoff.corpus.addresses import parse
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.project import Project
 
@@ -239,6 +242,45 @@ def test_access_that_is_no_list_of_groups_is_refused(project: Path) -> None:
         file.write('[corpus.access]\n"hr/*" = "staff"\n')
     with pytest.raises(ConfigError, match=r"\[corpus\] \[access\] 'hr/\*' is 'staff', but must be of type list"):
         Project(project)
+
+
+@pytest.mark.parametrize(("pattern", "cure"), [
+    ("policies/*", 'ids begin with a source: write "documents/policies/*"'),
+    ("orders/*", 'ids begin with a source: write "shop.db/orders/*"'),
+    ("documents/Policies/*", 'ids are like "documents/'),
+    ("shop.db/wages/*", 'ids are like "documents/'),
+])  # fmt: skip
+def test_access_that_fits_nothing_is_refused_before_anything_can_be_searched(
+    pattern: str, cure: str, project: Path
+) -> None:
+    rules = f'[corpus.access]\n"documents/*.md" = ["all"]\n"{pattern}" = ["staff"]\n'
+    with (project / "bakeoff.toml").open("a") as file:
+        file.write(rules)
+    this = Project(project)
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match=re.escape(f'[corpus.access] "{pattern}" fits no document')) as caught:
+            this.ingest(dry_run=dry_run)
+        assert cure in str(caught.value) and "\n" not in str(caught.value)
+    assert this.corpus.store.ids() == []
+
+
+@pytest.mark.parametrize("pattern", [
+    "documents/hr/*",  # its folder is still empty
+    "shop.db/orders/7",
+    "*.md",
+    "wiki.example/*",
+    "docs.example/*",
+    "note.md",
+])  # fmt: skip
+def test_access_that_speaks_of_what_is_or_may_come_is_taken(pattern: str, project: Path) -> None:
+    (project / "documents" / "hr").mkdir()
+    this = Project(project)
+    (project / "note.md").write_text("Noted.")
+    (project / "wiki").mkdir()
+    (project / "wiki" / "a.md").write_text("Alpha.")
+    this.ingest("note.md", "wiki.example=wiki")  # of the index, not of the configuration
+    sources = [*this._sources(()), parse("https://docs.example/sitemap.xml")]
+    require_fit([pattern], sources, this.corpus.store.sources())
 
 
 def test_calibration_is_kept_for_what_it_was_fitted_to_and_used_by_the_system(project: Path) -> None:

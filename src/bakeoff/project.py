@@ -45,8 +45,16 @@ class Project(Trained):
     """A folder with `bakeoff.toml`; everything is built when it is first asked for."""
 
     def ingest(self, *sources: str, dry_run: bool = False, progress: Progress | None = None) -> Changes:
-        """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do."""
+        """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do.
+
+        Raises `ConfigError` before anything is read where a pattern of [corpus.access] fits none of those.
+        """
+        from bakeoff.corpus.access import require_fit
+
         wanted, options = self._sources(sources), self.config.corpus
+        if not sources:
+            others = set(self.corpus.store.sources()) - {source.name for source in wanted}
+            require_fit(options.access, wanted, others)
         start = time.perf_counter()
         changes = self.corpus.sync(
             *wanted, access=options.access, hosts=options.hosts, dry_run=dry_run, progress=progress

@@ -18,7 +18,7 @@ from bakeoff.corpus import tables
 from bakeoff.corpus.addresses import Source, escaped
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import SECONDS, Parser
-from bakeoff.corpus.rows import Current, Database, Row, read, spooled
+from bakeoff.corpus.rows import Current, Database, Row, read, relations, spooled
 from bakeoff.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -64,31 +64,61 @@ def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, 
         return 1, iter([_file(source.name, root, root.parent, known)])
     # Listed twice rather than held: the names of a million files take more memory than all the rest.
     files = (
-        _unlisted(f"{source.name}/{_label(Path(found.filename), root)}".removesuffix("/."), found)
+        _unlisted(_id(source, found.filename), found)
         if isinstance(found, OSError)
-        else _file(f"{source.name}/{_label(found, root)}", found, root, known)
+        else _file(_id(source, found), found, root, known)
         for found in _files(root)
     )
     return sum(1 for _ in _files(root)), files
+
+
+def names(source: Source) -> Iterator[str]:
+    """What a rule of access can speak of, found without reading it: ids of files, and how other ids may begin.
+
+    Such beginnings, with a `/` at the end, stand for tables, sites, and folders that are empty or cannot be listed.
+    """
+    root = Path(source.address)
+    if source.kind in ("sqlite", "server"):
+        with _database(source) as database:
+            found = relations(database, source.choice)
+        yield from (f"{source.name}/{relation.name}/" for relation in found)
+    elif source.kind == "web":
+        yield f"{source.name}/"
+    elif not root.is_dir():
+        yield source.name
+    else:
+        errors: list[OSError] = []
+        for folder, folders, files in _walk(root, errors):
+            yield from (_id(source, Path(folder, name)) for name in files)
+            if not folders and not files:
+                yield f"{_id(source, folder)}/"
+        yield from (f"{_id(source, error.filename)}/" for error in errors)
 
 
 # ---------------------------------------------------------------- files
 
 
 def _files(root: Path) -> Iterator[Path | OSError]:
-    """Files below `root` and links to folders in a fixed order, not hidden ones; and why a folder cannot be listed."""
+    """Files below `root` and links to folders, and why a folder cannot be listed; in a fixed order."""
     errors: list[OSError] = []
-    for folder, folders, files in os.walk(root, onerror=errors.append):
-        links = [name for name in folders if Path(folder, name).is_symlink()]
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in links)
+    for folder, _, files in _walk(root, errors):
         yield from errors
         errors.clear()
-        yield from (Path(folder, name) for name in sorted(files + links) if not name.startswith((".", "~$")))
+        yield from (Path(folder, name) for name in files)
     yield from errors
 
 
-def _label(path: Path, root: Path) -> str:
-    return escaped(path.relative_to(root).as_posix())
+def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, without what is hidden; a link to a folder is told like a file, for nobody follows it."""
+    for folder, folders, files in os.walk(root, onerror=errors.append):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in links)
+        yield folder, folders, sorted(name for name in files + links if not name.startswith((".", "~$")))
+
+
+def _id(source: Source, path: str | Path) -> str:
+    label = escaped(Path(path).relative_to(source.address).as_posix())
+    return source.name if label == "." else f"{source.name}/{label}"
 
 
 def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:

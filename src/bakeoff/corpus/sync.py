@@ -96,8 +96,8 @@ class Corpus:
         A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
         With another embedder than before, a new index is built beside the old one, which is searched until the new one
         is whole; all sources must be named and reachable then.
-        `access`: pattern of document ids, as in `hr/*`, -> groups that may read them; the first that fits counts, and
-        a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
+        `access`: pattern of document ids, as in `docs/hr/*`, -> groups that may read them; the first that fits counts,
+        and a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
         found = [source if isinstance(source, Source) else parse(str(source)) for source in sources]
         fingerprint = self._embedder.fingerprint
