@@ -55,7 +55,8 @@ def parse(text: str, folder: Path = Path()) -> Source:
         rest = filled(rest)
     scheme = rest.partition("://")[0] if "://" in rest else ""
     if scheme in ("http", "https"):
-        return Source(name or urlsplit(rest).netloc, "web", rest)
+        host = _host(rest)
+        return Source(name or host, "web", rest)
     if scheme in SERVERS:
         return _server(name, rest, folder)
     if scheme == "sqlite":
@@ -96,6 +97,7 @@ def _server(name: str, text: str, folder: Path) -> Source:
     database = filled(found["database"])
     place = f"{filled(found['user'] or '', safe='')}{filled(found['host'])}{port}/{database}"
     address = f"{found['scheme']}{place}{f'?{urlencode(options)}' if options else ''}"
+    _host(address)
     return Source(name or database, "server", address, choice)
 
 
@@ -107,6 +109,16 @@ def _sqlite(name: str, text: str, folder: Path) -> Source:
         raise DataError(f"{file} has unknown options: {', '.join(options)}; known are table, query, key and updated")
     path = _existing(folder / file)
     return Source(name or escaped(path.name), "sqlite", str(path), choice)
+
+
+def _host(address: str) -> str:
+    """With its port, and what may be a password; raises `DataError` where it cannot be a host."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError as error:
+        shown = address.rpartition("@")[2][:200]
+        cure = "brackets belong around an IPv6 address, as in http://[::1]/"
+        raise DataError(f"the host of {shown} cannot be understood; {cure}") from error
 
 
 def _existing(path: Path) -> Path:

@@ -209,17 +209,28 @@ def _loaded(loaded: Loaded, parser: Parser) -> Loaded:
 
 
 def _pages(source: Source, fetcher: Fetcher) -> Iterator[Item]:
-    host, known = urlsplit(source.address).netloc, loaders()
-    for address, page in fetcher.pages(source.address):
-        parts = urlsplit(address)
-        path = f"{parts.path.strip('/') or 'index'}{f'?{parts.query}' if parts.query else ''}"
-        id = f"{source.name}/{path}" if parts.netloc == host else f"{source.name}/{parts.netloc}/{path}"
+    known, seen = loaders(), set[str]()
+    for address, page, lists in fetcher.pages(source.address):
+        id = _page_id(source, address)
+        if id in seen:  # /a and /a/ are two addresses of a page
+            continue
+        seen.add(id)
         if isinstance(page, DataError):
-            yield Item(id, str(page), partial(_raise, page))
+            yield Item(id, str(page), partial(_raise, page), str(page), hides=f"{source.name}/" if lists else "")
             continue
         loader = known[page.suffix]
         digest = hashlib.sha256(page.data).hexdigest()
         yield Item(id, f"{digest} {loader.name} {loader.version}", partial(_page, page, loader))
+
+
+def _page_id(source: Source, address: str) -> str:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # it is refused under the name that it has
+        return f"{source.name}/{address}"
+    path = f"{parts.path.strip('/') or 'index'}{f'?{parts.query}' if parts.query else ''}"
+    of_host = parts.netloc == urlsplit(source.address).netloc
+    return f"{source.name}/{path}" if of_host else f"{source.name}/{parts.netloc}/{path}"
 
 
 def _page(page: Page, loader: Loader, parser: Parser) -> Loaded:
