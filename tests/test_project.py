@@ -6,10 +6,13 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Timer
 
@@ -212,6 +215,38 @@ def test_watching_follows_what_changes_until_it_is_stopped(project: Path) -> Non
     assert list(seen) == []
 
 
+def test_watching_follows_a_single_file_and_a_database_whose_changes_lie_in_its_log(project: Path) -> None:
+    def save(text: str) -> None:
+        """As editors do it."""
+        (project / "new").write_text(text)
+        (project / "new").replace(note)
+
+    def commit() -> None:
+        with sqlite3.connect(project / "log.db") as other:
+            other.execute("INSERT INTO lamps VALUES (2, 'Luna')")
+        other.close()
+
+    note, stop = project / "note.md", Event()
+    note.write_text("One.")
+    with closing(sqlite3.connect(project / "log.db")) as connection:  # while it is open, its log stays
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE lamps (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("INSERT INTO lamps VALUES (1, 'Titan')")
+        connection.commit()
+        late = Timer(30, stop.set)
+        late.start()
+        seen = Project(project).watch("note.md", "sqlite:///log.db", stop=stop)
+        assert next(seen).added == ("note.md", "log.db/lamps/1")
+        for number in ("Two.", "Three."):
+            Timer(0.2, save, [number]).start()
+            assert next(seen).updated == ("note.md",)
+        Timer(0.2, commit).start()
+        assert next(seen).added == ("log.db/lamps/2",)
+        Timer(2, stop.set).start()
+        assert list(seen) == []  # its own reading is no change
+        late.cancel()
+
+
 def test_only_files_can_be_watched(project: Path) -> None:
     with pytest.raises(ConfigError, match="no files among the sources to watch"):
         next(Project(project).watch("https://docs.example/"))
@@ -223,6 +258,26 @@ def test_a_forgotten_source_leaves_the_index(project: Path) -> None:
     held = this.corpus.store.sources()
     assert this.forget("shop.db") == held["shop.db"]
     assert this.corpus.store.sources() == {"documents": held["documents"]}
+
+
+def test_a_forgotten_document_is_said_to_stand_in_the_runs_that_quote_it(project: Path) -> None:
+    this = Project(project)
+    this.compare(["rag"], limit=8, run="quoting")
+    this.compare(["zero-shot"], limit=1, run="closed")
+    evidence = {one.document_id for one in this.split.test[0].evidence}
+    hits = [hit for trial in this.rescore("quoting").trials for hit in trial.answer.hits]
+    document = next(hit.chunk.document_id for hit in hits if hit.chunk.document_id not in evidence)
+    assert this.quoting(min(evidence)) == [Path("runs/closed"), Path("runs/quoting")]  # as what should be found
+    assert this.quoting(document[:-1]) == []
+    told = run(project, "forget", document)
+    assert "forgotten: 1 document;" in told.stdout
+    assert told.stdout.splitlines()[-1] == "still quoted, delete next: runs/quoting"
+    assert json.loads(run(project, "forget", "documents", "--json").stdout)["quoting"] == [
+        "runs/closed",
+        "runs/quoting",
+    ]
+    shutil.rmtree(project / "runs")
+    assert this.quoting("documents") == []
 
 
 def test_groups_of_the_configuration_are_kept_in_search(project: Path) -> None:
