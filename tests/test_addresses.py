@@ -76,6 +76,10 @@ def test_the_environment_fills_in_any_part(tmp_path: Path, monkeypatch: pytest.M
     "postgresql://ada:geheim@[::1/shop",
     "postgres://ada:geheim@db.example/shop",
     "crm=oracle://ada:geheim@db.example/shop",
+    "postgresql://ada:geheim@[x/shop",
+    "postgresql://ada:geheim@[x]/shop",
+    "http://[x/",
+    "wiki=https://ada:geheim@[x/",
 ])  # fmt: skip
 def test_an_address_that_cannot_be_right_is_refused_without_its_password(text: str) -> None:
     with pytest.raises(DataError) as caught:

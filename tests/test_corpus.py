@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sqlite3
@@ -9,12 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bakeoff.corpus import Corpus
+from bakeoff.corpus import Corpus, chunking, sync
 from bakeoff.errors import DataError, StoreError, UnknownNameError
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.types import Evidence, Vectors
@@ -92,6 +95,54 @@ def test_what_was_embedded_before_is_not_embedded_again(tmp_path: Path) -> None:
     assert [text for text in embedder.embedded[whole:] if "Wicks" in text] == embedder.embedded[whole:]
     (hit,) = this.store.search_text("wicks", 5)
     assert this.store.search_vectors(embedder.embed([hit.chunk.text])[0], 1)[0].chunk == hit.chunk
+
+
+def test_a_renamed_file_whose_name_another_took_is_two_documents(tmp_path: Path) -> None:
+    root = documents(tmp_path, leave="Leave is 25 days.")
+    embedder = Counting()
+    this = corpus(tmp_path, embedder)
+    this.sync(root)
+    (root / "leave.md").rename(root / "leave_old.md")
+    documents(tmp_path, leave="Leave is 30 days.")
+    changes = this.sync(root)
+    assert (changes.updated, changes.added) == (("docs/leave.md",), ("docs/leave_old.md",))
+    assert embedder.embedded == ["Leave is 25 days.", "Leave is 30 days."]
+
+
+def test_a_section_that_moves_from_a_file_that_is_now_empty_keeps_its_vector(tmp_path: Path) -> None:
+    root = documents(tmp_path, b="The warranty is five years.")
+    embedder = Counting()
+    this = corpus(tmp_path, embedder)
+    this.sync(root)
+    documents(tmp_path, a="The warranty is five years.", b="")
+    changes = this.sync(root)
+    assert (changes.added, list(changes.failed)) == (("docs/a.md",), ["docs/b.md"])
+    assert len(embedder.embedded) == 1
+    (hit,) = this.store.search_vectors(embedder.embed(["warranty"])[0], 5)
+    assert hit.chunk.document_id == "docs/a.md"
+
+
+def test_documents_that_need_no_embedding_are_put_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal read
+        read += 1
+        return chunking.chunk(*arguments)
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 30:
+            raise Crash
+
+    monkeypatch.setattr(sync, "WAITING", 10, raising=False)
+    root = documents(tmp_path, **{f"d{n:02}": f"lamp number {n}" for n in range(60)})
+    this = corpus(tmp_path)
+    this.sync(root)
+    monkeypatch.setattr(sync, "chunking", SimpleNamespace(VERSION=chunking.VERSION, chunk=counted))
+    with pytest.raises(Crash):
+        this.sync(root, access={"docs/*": ["hr"]}, progress=stop)
+    assert read == 30  # the others are not held in memory
+    assert len(this.readable_by(()).store.search_text("lamp", 60)) == 30
 
 
 def test_headers_are_embedded_unless_they_are_not_wanted(tmp_path: Path) -> None:
@@ -265,10 +316,85 @@ def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
     assert "leads out" in changes.failed["docs/out.md"]
 
 
-def test_file_names_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
+def test_links_to_folders_are_told(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (tmp_path / "other").mkdir()
+    (root / "sub").mkdir()
+    (root / "sub" / "b.md").write_text("Beta")
+    (root / "in").symlink_to(root / "sub")
+    (root / "out").symlink_to(tmp_path / "other")
+    changes = corpus(tmp_path).sync(root)
+    assert changes.added == ("docs/a.md", "docs/sub/b.md")
+    assert changes.failed == {
+        "docs/in": "it is a link to a folder, and those are not followed",
+        "docs/out": "it is a link that leads out of the source",
+    }
+
+
+@pytest.mark.parametrize("closed", ["sub", "."])
+def test_what_was_indexed_of_a_folder_that_cannot_be_listed_stays(
+    closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = documents(tmp_path, a="Alpha", z="Omega")
+    (root / "sub").mkdir()
+    (root / "sub" / "b.md").write_text("Beta")
+    this = corpus(tmp_path)
+    this.sync(root)
+    (root / "a.md").unlink()
+    (root / "new.md").write_text("New")
+    listed = os.scandir
+
+    def scandir(path: str) -> Any:  # as for another user; the tests may be run by root, whom no mode stops
+        if Path(path) == (root / closed).resolve():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    name = "docs" if closed == "." else "docs/sub"
+    for dry_run in (True, False):
+        changes = this.sync(root, dry_run=dry_run)
+        assert changes.failed == {name: "cannot be listed (Permission denied); what was indexed of it stays"}
+        assert changes.removed == (("docs/a.md",) if closed == "sub" else ())
+        assert changes.added == (("docs/new.md",) if closed == "sub" else ())
+    assert "docs/sub/b.md" in this.store.ids()
+    with pytest.raises(StoreError, match=f"{name} cannot be reached .*keeps its old embedder"):
+        corpus(tmp_path, Embedder(32)).sync(root)
+    monkeypatch.undo()
+    assert this.sync(root).removed == (() if closed == "sub" else ("docs/a.md",))
+
+
+def test_names_of_files_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
     root = documents(tmp_path)
-    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.md")).write_text("Coffee")
-    assert corpus(tmp_path).sync(root).added == ("docs/caf\\xe9.md",)
+    for suffix in (b".md", b".csv", b".json", b".caf\xe9"):
+        Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9" + suffix)).write_text('["Coffee"]')
+    this = corpus(tmp_path)
+    changes = this.sync(root)
+    assert changes.added == ("docs/caf\\xe9.csv", "docs/caf\\xe9.json", "docs/caf\\xe9.md")
+    assert changes.failed["docs/caf\\xe9.caf\\xe9"].startswith("no loader for .caf\\xe9;")
+    assert {hit.chunk.section for hit in this.store.search_text("coffee", 5)} == {"caf?", ""}
+
+
+def test_names_of_folders_and_databases_that_are_not_utf8_are_labels_like_others(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9p"))
+    folder.mkdir()
+    (folder / "a.md").write_text("Alpha")
+    database = folder.with_suffix(os.fsdecode(b".\xe9"))
+    with contextlib.closing(sqlite3.connect(os.fsencode(database))) as connection:
+        connection.execute("CREATE TABLE lamps (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("INSERT INTO lamps VALUES (1, 'Titan')")
+        connection.commit()
+    this = corpus(tmp_path)
+    for _ in range(2):
+        changes = this.sync(folder, f"sqlite:///{database}")
+    assert changes.unchanged == ("d\\xe9p/a.md", "d\\xe9p.\\xe9/lamps/1")
+
+
+def test_what_is_no_text_in_a_key_can_be_stored_and_printed(tmp_path: Path) -> None:
+    root = documents(tmp_path)
+    (root / "a.json").write_text('{"\\ud800k": "Titan"}')
+    this = corpus(tmp_path)
+    this.sync(root)
+    assert this.place("docs/a.json", 0) == "?k"
 
 
 def test_another_embedder_is_refused_until_the_index_is_renewed(tmp_path: Path) -> None:

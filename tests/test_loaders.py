@@ -67,6 +67,25 @@ def test_the_encoding_of_text_is_guessed(parser: Parser, tmp_path: Path, encodin
     assert load(parser, path).text == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", ["The warranty is five years.", "Срок гарантии пять лет.\nLamp Titan.", "ok", "a,b\n1,2"]
+)
+def test_utf16_without_a_mark_is_told_from_utf8(parser: Parser, tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(text.encode(encoding))
+    assert parser.load("text", path).text == text
+
+
+@pytest.mark.parametrize(
+    "text", ["Größe\0 ist fünf, gewiss.", "one line of a log\n" * 5 + "\0" * 40 + "möre", "a\0bc\0d"]
+)
+def test_utf8_with_some_zeros_stays_utf8(parser: Parser, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(text, encoding="utf-8")
+    assert parser.load("text", path).text == text
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_text_in_any_usual_encoding(parser: Parser, tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.txt"
@@ -223,6 +242,20 @@ def test_a_book_is_read_in_the_order_of_its_spine(parser: Parser, tmp_path: Path
     loaded = load(parser, path)
     assert (loaded.title, loaded.text.split("\n")) == ("Lamps", ["Two", "wick", "One", "oil"])
     assert loaded.unread == ("the chapter gone.xhtml, which is not in the file",)
+
+
+def test_a_quote_in_quotes_late_in_a_csv_tears_no_row(parser: Parser, tmp_path: Path) -> None:
+    rows = [f'lamp{n},"a plain, quoted note number {n}",{n}' for n in range(150)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["name,note,price", *rows, 'Titan,"He said ""hi"", then left",99']))
+    text = parser.load("csv", path).text
+    assert text.splitlines()[-1] == 'name: Titan; note: He said "hi", then left; price: 99'
+
+
+def test_a_cell_of_a_csv_may_be_long(parser: Parser, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"name,body\nTitan,{'word ' * 30_000}\n")
+    assert parser.load("csv", path).text.count("word") == 30_000
 
 
 def test_csv_guesses_its_delimiter(parser: Parser, tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Timer
 
@@ -16,6 +20,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bakeoff import cli
+from bakeoff.corpus.access import require_fit
+from bakeoff.corpus.addresses import parse
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.project import Project
 
@@ -209,6 +215,38 @@ def test_watching_follows_what_changes_until_it_is_stopped(project: Path) -> Non
     assert list(seen) == []
 
 
+def test_watching_follows_a_single_file_and_a_database_whose_changes_lie_in_its_log(project: Path) -> None:
+    def save(text: str) -> None:
+        """As editors do it."""
+        (project / "new").write_text(text)
+        (project / "new").replace(note)
+
+    def commit() -> None:
+        with sqlite3.connect(project / "log.db") as other:
+            other.execute("INSERT INTO lamps VALUES (2, 'Luna')")
+        other.close()
+
+    note, stop = project / "note.md", Event()
+    note.write_text("One.")
+    with closing(sqlite3.connect(project / "log.db")) as connection:  # while it is open, its log stays
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE lamps (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("INSERT INTO lamps VALUES (1, 'Titan')")
+        connection.commit()
+        late = Timer(30, stop.set)
+        late.start()
+        seen = Project(project).watch("note.md", "sqlite:///log.db", stop=stop)
+        assert next(seen).added == ("note.md", "log.db/lamps/1")
+        for number in ("Two.", "Three."):
+            Timer(0.2, save, [number]).start()
+            assert next(seen).updated == ("note.md",)
+        Timer(0.2, commit).start()
+        assert next(seen).added == ("log.db/lamps/2",)
+        Timer(2, stop.set).start()
+        assert list(seen) == []  # its own reading is no change
+        late.cancel()
+
+
 def test_only_files_can_be_watched(project: Path) -> None:
     with pytest.raises(ConfigError, match="no files among the sources to watch"):
         next(Project(project).watch("https://docs.example/"))
@@ -220,6 +258,26 @@ def test_a_forgotten_source_leaves_the_index(project: Path) -> None:
     held = this.corpus.store.sources()
     assert this.forget("shop.db") == held["shop.db"]
     assert this.corpus.store.sources() == {"documents": held["documents"]}
+
+
+def test_a_forgotten_document_is_said_to_stand_in_the_runs_that_quote_it(project: Path) -> None:
+    this = Project(project)
+    this.compare(["rag"], limit=8, run="quoting")
+    this.compare(["zero-shot"], limit=1, run="closed")
+    evidence = {one.document_id for one in this.split.test[0].evidence}
+    hits = [hit for trial in this.rescore("quoting").trials for hit in trial.answer.hits]
+    document = next(hit.chunk.document_id for hit in hits if hit.chunk.document_id not in evidence)
+    assert this.quoting(min(evidence)) == [Path("runs/closed"), Path("runs/quoting")]  # as what should be found
+    assert this.quoting(document[:-1]) == []
+    told = run(project, "forget", document)
+    assert "forgotten: 1 document;" in told.stdout
+    assert told.stdout.splitlines()[-1] == "still quoted, delete next: runs/quoting"
+    assert json.loads(run(project, "forget", "documents", "--json").stdout)["quoting"] == [
+        "runs/closed",
+        "runs/quoting",
+    ]
+    shutil.rmtree(project / "runs")
+    assert this.quoting("documents") == []
 
 
 def test_groups_of_the_configuration_are_kept_in_search(project: Path) -> None:
@@ -239,6 +297,45 @@ def test_access_that_is_no_list_of_groups_is_refused(project: Path) -> None:
         file.write('[corpus.access]\n"hr/*" = "staff"\n')
     with pytest.raises(ConfigError, match=r"\[corpus\] \[access\] 'hr/\*' is 'staff', but must be of type list"):
         Project(project)
+
+
+@pytest.mark.parametrize(("pattern", "cure"), [
+    ("policies/*", 'ids begin with a source: write "documents/policies/*"'),
+    ("orders/*", 'ids begin with a source: write "shop.db/orders/*"'),
+    ("documents/Policies/*", 'ids are like "documents/'),
+    ("shop.db/wages/*", 'ids are like "documents/'),
+])  # fmt: skip
+def test_access_that_fits_nothing_is_refused_before_anything_can_be_searched(
+    pattern: str, cure: str, project: Path
+) -> None:
+    rules = f'[corpus.access]\n"documents/*.md" = ["all"]\n"{pattern}" = ["staff"]\n'
+    with (project / "bakeoff.toml").open("a") as file:
+        file.write(rules)
+    this = Project(project)
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match=re.escape(f'[corpus.access] "{pattern}" fits no document')) as caught:
+            this.ingest(dry_run=dry_run)
+        assert cure in str(caught.value) and "\n" not in str(caught.value)
+    assert this.corpus.store.ids() == []
+
+
+@pytest.mark.parametrize("pattern", [
+    "documents/hr/*",  # its folder is still empty
+    "shop.db/orders/7",
+    "*.md",
+    "wiki.example/*",
+    "docs.example/*",
+    "note.md",
+])  # fmt: skip
+def test_access_that_speaks_of_what_is_or_may_come_is_taken(pattern: str, project: Path) -> None:
+    (project / "documents" / "hr").mkdir()
+    this = Project(project)
+    (project / "note.md").write_text("Noted.")
+    (project / "wiki").mkdir()
+    (project / "wiki" / "a.md").write_text("Alpha.")
+    this.ingest("note.md", "wiki.example=wiki")  # of the index, not of the configuration
+    sources = [*this._sources(()), parse("https://docs.example/sitemap.xml")]
+    require_fit([pattern], sources)
 
 
 def test_calibration_is_kept_for_what_it_was_fitted_to_and_used_by_the_system(project: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bakeoff.corpus import Corpus, web
 from bakeoff.corpus.sources import Unreachable
 from bakeoff.corpus.web import Fetcher
-from bakeoff.errors import DataError
+from bakeoff.errors import DataError, StoreError
 from bakeoff.models.embedders.hashing import Embedder
 
 
@@ -56,6 +56,16 @@ def site() -> Iterator[Site]:
         server.shutdown()
 
 
+def listing(site: Site, *names: str) -> str:
+    entries = "".join(f"<url><loc>{site.url('/' + name)}</loc></url>" for name in names)
+    return f"<urlset>{entries}</urlset>"
+
+
+def index(site: Site, *names: str) -> str:
+    parts = "".join(f"<sitemap><loc>{site.url('/' + name)}</loc></sitemap>" for name in names)
+    return f"<sitemapindex>{parts}</sitemapindex>"
+
+
 def everywhere(address: str) -> bool:
     return True
 
@@ -80,15 +90,11 @@ def test_a_sitemap_is_its_pages_and_what_it_drops_goes(
     for name in "abc":
         site.put(f"/{name}", f"<p>page {name}</p>")
 
-    def listing(names: str) -> str:
-        entries = "".join(f"<url><loc>{site.url('/' + name)}</loc></url>" for name in names)
-        return f"<urlset>{entries}</urlset>"
-
-    site.put("/sitemap.xml", listing("abc"), Content_Type="application/xml")
+    site.put("/sitemap.xml", listing(site, *"abc"), Content_Type="application/xml")
     this = Corpus(tmp_path, Embedder())
     source = f"docs={site.url('/sitemap.xml')}"
     assert this.sync(source, hosts=[site.host]).added == ("docs/a", "docs/b", "docs/c")
-    site.put("/sitemap.xml", listing("ab"), Content_Type="application/xml")
+    site.put("/sitemap.xml", listing(site, *"ab"), Content_Type="application/xml")
     site.put("/a", "<p>other</p>")
     site.put("/b", "", status=503)
     changes = this.sync(source, hosts=[site.host])
@@ -132,7 +138,118 @@ def test_a_feed_and_a_sitemap_of_sitemaps_list_pages_too(site: Site) -> None:
     )
     fetcher = Fetcher([site.host], allow_address=everywhere)
     for path, wanted in {"/rss": ["/p"], "/atom": ["/q"], "/all": ["/p", "/q"]}.items():
-        assert [address for address, _ in fetcher.pages(site.url(path))] == [site.url(name) for name in wanted]
+        assert [address for address, _, _ in fetcher.pages(site.url(path))] == [site.url(name) for name in wanted]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(503, "said 503"), (404, "not there any more")])
+def test_pages_of_a_sitemap_that_cannot_be_read_stay(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, reason: str
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    for name in "abcd":
+        site.put(f"/{name}", f"<p>page {name}</p>")
+    site.put("/all.xml", index(site, "one.xml", "two.xml"), Content_Type="text/xml")
+    site.put("/one.xml", listing(site, "a"), Content_Type="text/xml")
+    site.put("/two.xml", listing(site, "b", "c"), Content_Type="text/xml")
+    this = Corpus(tmp_path, Embedder())
+    source = f"docs={site.url('/all.xml')}"
+    this.sync(source, hosts=[site.host])
+    site.put("/one.xml", listing(site, "d"), Content_Type="text/xml")
+    site.put("/two.xml", "", status=status)
+    for dry_run in (True, False):
+        changes = this.sync(source, hosts=[site.host], dry_run=dry_run)
+        assert (changes.added, changes.removed, list(changes.failed)) == (("docs/d",), (), ["docs/two.xml"])
+        assert reason in changes.failed["docs/two.xml"]
+    assert this.store.ids() == ["docs/a", "docs/b", "docs/c", "docs/d"]
+    site.put("/two.xml", listing(site, "b"), Content_Type="text/xml")
+    this.sync(source, hosts=[site.host])
+    assert this.store.ids() == ["docs/b", "docs/d"]
+
+
+def test_a_source_that_is_gone_is_told_with_its_address_and_the_others_are_read(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    site.put("/a", "<p>page a</p>")
+    site.put("/lamps", "<p>lamps</p>")
+    site.put("/all.xml", listing(site, "a"), Content_Type="text/xml")
+    (tmp_path / "note.txt").write_text("note")
+    this = Corpus(tmp_path / "index", Embedder())
+    sources = [f"docs={site.url('/all.xml')}", f"page={site.url('/lamps')}"]
+    this.sync(*sources, hosts=[site.host])
+    del site.pages["/all.xml"], site.pages["/lamps"]
+    changes = this.sync(*sources, tmp_path / "note.txt", hosts=[site.host])
+    assert (changes.added, changes.removed) == (("note.txt",), ())
+    gone = "it is not there any more (status 404); if that stays so, remove the source"
+    assert changes.failed == {
+        "docs/all.xml": f"{site.url('/all.xml')}: {gone}",
+        "page/lamps": f"{site.url('/lamps')}: {gone}",
+    }
+    assert this.store.ids() == ["docs/a", "note.txt"]  # a page that is gone goes, one whose list is gone stays
+    with pytest.raises(StoreError, match=r"docs/all\.xml cannot be reached .*keeps its old embedder"):
+        Corpus(tmp_path / "index", Embedder(32)).sync(*sources, tmp_path / "note.txt", hosts=[site.host])
+
+
+def test_a_page_that_breaks_off_keeps_what_was_indexed_of_it(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    site.put("/lamps", "<p>all of the page</p>", Content_Length="22")
+    this = Corpus(tmp_path, Embedder())
+    assert this.sync(f"docs={site.url('/lamps')}", hosts=[site.host]).added == ("docs/lamps",)
+    site.put("/lamps", "<p>half of the page", Content_Length="5000")
+    changes = this.sync(f"docs={site.url('/lamps')}", hosts=[site.host])
+    assert changes.failed == {"docs": "it broke off after 19 bytes; what was indexed of it stays"}
+    document = this.store.document("docs/lamps")
+    assert document is not None and document.text == "all of the page"
+
+
+def test_addresses_that_are_none_cost_themselves_only(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    site.put("/a", "<p>page a</p>")
+    site.put("/away", "", status=302, Location="http://[y/")
+    entries = "".join(f"<url><loc>{address}</loc></url>" for address in ("http://[x/", "/away", "/a"))
+    site.put("/all.xml", f"<urlset>{entries}</urlset>", Content_Type="text/xml")
+    changes = Corpus(tmp_path, Embedder()).sync(f"docs={site.url('/all.xml')}", hosts=[site.host])
+    assert changes.added == ("docs/a",)
+    assert changes.failed == {
+        "docs/http://[x/": "the address 'http://[x/' is refused: Invalid IPv6 URL",
+        "docs/away": "the address 'http://[y/' is refused: Invalid IPv6 URL",
+    }
+
+
+def test_addresses_of_one_page_are_one_document_and_it_stays_as_it_is(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    site.put("/a", "<p>page a</p>")
+    site.put("/a/", "<p>page a, with a slash</p>")
+    site.put("/all.xml", listing(site, "a", "a/", "a#x", "a?y"), Content_Type="text/xml")
+    site.put("/a?y", "<p>page a with y</p>")
+    this = Corpus(tmp_path, Embedder())
+    source = f"docs={site.url('/all.xml')}"
+    assert this.sync(source, hosts=[site.host]).added == ("docs/a", "docs/a?y")
+    assert this.sync(source, hosts=[site.host]).unchanged == ("docs/a", "docs/a?y")
+    assert site.asked.count("/a") == 2
+
+
+def test_what_a_list_holds_beyond_the_limit_is_told(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "is_public", everywhere)
+    monkeypatch.setattr(web, "PAGES", 3)
+    for name in "abcd":
+        site.put(f"/{name}", f"<p>page {name}</p>")
+    site.put("/all.xml", listing(site, "a", "b", "a", "c"), Content_Type="text/xml")
+    this = Corpus(tmp_path, Embedder())
+    changes = this.sync(f"docs={site.url('/all.xml')}", hosts=[site.host])
+    assert (len(changes.added), changes.failed) == (3, {})
+    site.put("/all.xml", listing(site, "a", "b", "c", "d"), Content_Type="text/xml")
+    changes = this.sync(f"docs={site.url('/all.xml')}", hosts=[site.host])
+    assert changes.failed == {"docs/all.xml": "it lists more than 3 addresses, and the others are not read"}
+    assert this.store.ids() == ["docs/a", "docs/b", "docs/c"]
 
 
 def test_every_redirect_is_checked_and_they_are_few(site: Site) -> None:

@@ -106,14 +106,16 @@ def forget(
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Remove a source or a document from the index, to the last byte on disk."""
-    removed = _project(project).forget(name)
+    """Remove a source or a document from the index, to its last byte, and name the runs that still quote it."""
+    this = _project(project)
+    removed = this.forget(name)
+    quoting = [str(path) for path in this.quoting(name)]
     if as_json:
-        _print_json({"removed": removed})
-    else:
-        print(
-            f"forgotten: {removed} document{'s' * (removed != 1)}; the next ingest brings back what is still a source"
-        )
+        _print_json({"removed": removed, "quoting": quoting})
+        return
+    print(f"forgotten: {removed} document{'s' * (removed != 1)}; the next ingest brings back what is still a source")
+    if quoting:
+        print(f"still quoted, delete next: {' '.join(quoting)}")
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -293,12 +292,13 @@ class Parts:
 
     def _databases(self, groups: Sequence[str] | None) -> list[Database]:
         """The SQLite sources; for `groups`, without any table that a pattern of [corpus.access] could speak of."""
+        from bakeoff.corpus.access import may_fit
         from bakeoff.systems.tools.sql import Database
 
         def readable(source: Source, table: str) -> bool:
             # A statement sees whole tables, so rows that only some may read close the table to all but everybody.
             closed = groups is not None and any(
-                _may_fit(p, f"{source.name}/{table}/") for p in self.config.corpus.access
+                may_fit(p, f"{source.name}/{table}/") for p in self.config.corpus.access
             )
             return source.choice.table in ("", table) and not closed
 
@@ -375,9 +375,3 @@ class Parts:
         if not found:
             raise ConfigError(f"no sources: name some, or list them under [corpus] sources in {config.FILE}")
         return found
-
-
-def _may_fit(pattern: str, start: str) -> bool:
-    """Whether `pattern` may fit any document id that begins with `start`."""
-    literal = re.split(r"[*?\[]", pattern)[0]
-    return literal.startswith(start) or start.startswith(literal)

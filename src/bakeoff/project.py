@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Generator as Stream
 from collections.abc import Iterator, Sequence
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.sharing import Work
     from bakeoff.retrieval.fitting import Fit
 
+TICK = 500
+"""Milliseconds between two looks at the files that are watched."""
 SHOTS = 4
 """Answers that a screening shows the model."""
 
@@ -49,8 +53,13 @@ class Project(Trained):
         """Make the index equal to `sources`, by default those configured; `dry_run` only says what it would do.
 
         A source that is configured no more is removed with the others' changes; one that is named here stays till then.
+        Raises `ConfigError` before anything is read where a pattern of [corpus.access] fits none of those.
         """
+        from bakeoff.corpus.access import require_fit
+
         wanted, options = self._sources(sources), self.config.corpus
+        if not sources:
+            require_fit(options.access, wanted)
         start = time.perf_counter()
         changes = self.corpus.sync(
             *wanted, access=options.access, hosts=options.hosts, dry_run=dry_run, progress=progress
@@ -71,21 +80,44 @@ class Project(Trained):
         Raises `MissingPackageError` without the extra `watch`.
         """
         try:
-            from watchfiles import watch
+            from watchfiles import DefaultFilter, watch
         except ModuleNotFoundError as error:
             raise MissingPackageError("watching files", "watchfiles", "watch") from error
-        paths = [source.address for source in self._sources(sources) if source.kind in ("files", "sqlite")]
+        paths = [Path(source.address) for source in self._sources(sources) if source.kind in ("files", "sqlite")]
         if not paths:
             raise ConfigError("no files among the sources to watch; name a folder, or run `bakeoff ingest` again")
-        yield self.ingest(*sources)
-        for _ in watch(*paths, stop_event=stop, raise_interrupt=False, ignore_permission_denied=True):
-            yield self.ingest(*sources)
+        files, counts = [path for path in paths if not path.is_dir()], DefaultFilter()
+        known: list[tuple[int, ...]] | None = None
+        for changes in watch(
+            *(path for path in paths if path.is_dir()),
+            watch_filter=None,
+            stop_event=stop,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+            rust_timeout=TICK,
+            yield_on_timeout=True,
+        ):
+            # A file that is watched itself is lost when another takes its name, and reading a SQLite file touches it.
+            state = [stamp for path in files for stamp in (_stamp(path), _stamp(path.with_name(f"{path.name}-wal")))]
+            if state != known or any(counts(*change) for change in changes):
+                known = state
+                yield self.ingest(*sources)
 
     def forget(self, name: str) -> int:
-        """Remove a source or a document from the index, to the last byte on disk; returns how many documents went."""
+        """Remove a source or a document from the index, to its last byte; returns how many documents went."""
         removed = self.corpus.forget(name)
         self.corpus.purge()
         return removed
+
+    def quoting(self, name: str) -> list[Path]:
+        """Folders of runs that hold passages of a document or of a source, whether the index still does or not."""
+        held = re.compile(re.escape(f'"document_id": {json.dumps(name)[:-1]}'.encode()) + rb'["/]')
+        found = set()
+        for path in (self.folder / "runs").glob("*/**/*.jsonl"):
+            with path.open("rb") as file:
+                if any(held.search(line) for line in file):
+                    found.add(Path(*path.relative_to(self.folder).parts[:2]))
+        return sorted(found)
 
     def calibrate(self, name: str, *, progress: Progress | None = None) -> Calibration:
         """Fit when the system `name` refuses, on questions that are not for testing; one that stands is fitted anew.
@@ -407,6 +439,15 @@ class Project(Trained):
     def _checkpoints_of(self, names: Sequence[str]) -> list[str]:
         used = {self._options("systems", name).get("tuned", "") for name in names}
         return [name for name in self.config.tune if name in used]
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Changes whenever the file's content does; a file that is empty is as good as none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return ()
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat.st_size else ()
 
 
 class _Sharing(Parts):

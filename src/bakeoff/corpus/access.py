@@ -1,11 +1,48 @@
-"""A corpus as the members of some groups see it."""
+"""Who may read what: the rules, and a corpus as the members of some groups see it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import chain
 
+from bakeoff.corpus.addresses import Source
+from bakeoff.corpus.sources import names
+from bakeoff.errors import ConfigError
 from bakeoff.types import Chunk, Document, Embedder, Filter, Hit, Searchable, Store, Vectors
+
+
+def require_fit(patterns: Iterable[str], sources: Sequence[Source]) -> None:
+    """Raises `ConfigError` for a pattern that fits nothing: whoever wrote it believes something closed that is open.
+
+    Nothing is read for that, so it comes before anything can be searched. A folder that is still empty is enough for
+    a pattern of what will lie there.
+    """
+    left = list(patterns)
+    for name in chain.from_iterable(map(names, sources)):
+        left = [pattern for pattern in left if not _speaks_of(pattern, name)]
+        if not left:
+            return
+    for source in sources:
+        whole = f"{source.name}/{left[0]}"
+        if any(_speaks_of(whole, name) for name in names(source)):
+            raise ConfigError(f'[corpus.access] "{left[0]}" fits no document; ids begin with a source: write "{whole}"')
+    like = next(chain.from_iterable(map(names, sources)), f"{sources[0].name}/...")
+    raise ConfigError(
+        f'[corpus.access] "{left[0]}" fits no document, and ids are like "{like}"; correct it, or make its folder first'
+    )
+
+
+def may_fit(pattern: str, start: str) -> bool:
+    """Whether `pattern` may fit any document id that begins with `start`."""
+    literal = re.split(r"[*?\[]", pattern)[0]
+    return literal.startswith(start) or start.startswith(literal)
+
+
+def _speaks_of(pattern: str, name: str) -> bool:
+    return may_fit(pattern, name) if name.endswith("/") else fnmatchcase(name, pattern)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Source:
     def label(self) -> str:
         """The address as it may be stored and shown."""
         if self.kind in ("files", "sqlite"):
-            return self.address
+            return escaped(self.address)
         parts = urlsplit(self.address)
         query = "" if self.kind == "server" else parts.query  # libpq takes passwords there too
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
@@ -50,11 +50,13 @@ def parse(text: str, folder: Path = Path()) -> Source:
     name, equals, rest = text.partition("=")
     if not equals or any(mark in name for mark in "/\\?:$") or (folder / text).exists():
         name, rest = "", text
+    name = escaped(name)
     if rest.startswith("${"):
         rest = filled(rest)
     scheme = rest.partition("://")[0] if "://" in rest else ""
     if scheme in ("http", "https"):
-        return Source(name or urlsplit(rest).netloc, "web", rest)
+        host = _host(rest)
+        return Source(name or host, "web", rest)
     if scheme in SERVERS:
         return _server(name, rest, folder)
     if scheme == "sqlite":
@@ -62,9 +64,13 @@ def parse(text: str, folder: Path = Path()) -> Source:
     if scheme:
         raise DataError(f"{scheme}:// cannot be read; sources are paths, sqlite, {', '.join(SERVERS)}, http and https")
     path = folder / rest
-    return Source(
-        name or path.resolve().name, "files", str(_existing(path if path.exists() else folder / filled(rest)))
-    )
+    found = _existing(path if path.exists() else folder / filled(rest))
+    return Source(name or escaped(path.resolve().name), "files", str(found))
+
+
+def escaped(path: str) -> str:
+    """`path` as it may be stored and shown: bytes of a name that are not UTF-8 as in `caf\\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def filled(text: str, safe: str | None = None) -> str:
@@ -91,6 +97,7 @@ def _server(name: str, text: str, folder: Path) -> Source:
     database = filled(found["database"])
     place = f"{filled(found['user'] or '', safe='')}{filled(found['host'])}{port}/{database}"
     address = f"{found['scheme']}{place}{f'?{urlencode(options)}' if options else ''}"
+    _host(address)
     return Source(name or database, "server", address, choice)
 
 
@@ -101,7 +108,17 @@ def _sqlite(name: str, text: str, folder: Path) -> Source:
     if options:
         raise DataError(f"{file} has unknown options: {', '.join(options)}; known are table, query, key and updated")
     path = _existing(folder / file)
-    return Source(name or path.name, "sqlite", str(path), choice)
+    return Source(name or escaped(path.name), "sqlite", str(path), choice)
+
+
+def _host(address: str) -> str:
+    """With its port, and what may be a password; raises `DataError` where it cannot be a host."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError as error:
+        shown = address.rpartition("@")[2][:200]
+        cure = "brackets belong around an IPv6 address, as in http://[::1]/"
+        raise DataError(f"the host of {shown} cannot be understood; {cure}") from error
 
 
 def _existing(path: Path) -> Path:

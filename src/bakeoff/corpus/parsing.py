@@ -127,14 +127,15 @@ def _serve(cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _leave_network()
     # A library that prints must not break the protocol.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # A lone surrogate, as in a name that is not UTF-8, can be neither stored nor printed.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     os.dup2(2, 1)
     for line in sys.stdin:
         loader, path = json.loads(line)
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-        print(json.dumps(_read(loader, Path(path))), file=out, flush=True)
+        print(json.dumps(_read(loader, Path(path)), ensure_ascii=False), file=out, flush=True)
 
 
 def _leave_network() -> None:
@@ -173,8 +174,7 @@ def _read(loader: str, path: Path) -> dict[str, Any]:
         return {"reason": f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"}
     if len(loaded.text) > TEXT_CHARACTERS:
         return {"reason": f"its text is longer than {TEXT_CHARACTERS:,} characters; split it"}
-    # A lone surrogate can be neither stored nor printed.
-    return asdict(loaded) | {"text": loaded.text.encode("utf-8", "replace").decode()}
+    return asdict(loaded)
 
 
 def _check_archive(path: Path) -> None:

@@ -98,7 +98,7 @@ def read(database: Database, choice: Choice, current: Current) -> Iterator[Row]:
 
     Raises `DataError` for a column that is not there, for a key that is empty or not unique, and past the limits.
     """
-    for relation in _relations(database, choice):
+    for relation in relations(database, choice):
         columns = _columns(database, relation, [*relation.key, *filter(None, [choice.updated])])
         if choice.updated:
             found = _changed(database, relation, choice.updated, columns, current)
@@ -113,6 +113,17 @@ def read(database: Database, choice: Choice, current: Current) -> Iterator[Row]:
             if len(seen) > ROWS:
                 raise DataError(f"{relation.name} has more than {ROWS:,} rows; write a query for those you need")
             yield row
+
+
+def relations(database: Database, choice: Choice) -> list[Relation]:
+    """The tables, the view or the query that `choice` names, with the key that it names."""
+    if choice.query is None:
+        return [replace(found, key=choice.key or found.key) for found in database.relations(choice.table)]
+    try:
+        text = choice.query.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the query {choice.query} cannot be read: {error}") from error
+    return [Relation(choice.query.stem, database.nested(text.strip().rstrip(";")), choice.key)]
 
 
 def spooled(rows: Iterator[Row]) -> tuple[int, Iterator[Row]]:
@@ -137,16 +148,6 @@ def spooled(rows: Iterator[Row]) -> tuple[int, Iterator[Row]]:
 
 
 # ---------------------------------------------------------------- inside
-
-
-def _relations(database: Database, choice: Choice) -> list[Relation]:
-    if choice.query is None:
-        return [replace(found, key=choice.key or found.key) for found in database.relations(choice.table)]
-    try:
-        text = choice.query.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the query {choice.query} cannot be read: {error}") from error
-    return [Relation(choice.query.stem, database.nested(text.strip().rstrip(";")), choice.key)]
 
 
 def _columns(database: Database, relation: Relation, needed: list[str]) -> list[str]:

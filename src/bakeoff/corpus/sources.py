@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from bakeoff import plugins
 from bakeoff.corpus import tables
-from bakeoff.corpus.addresses import Source
+from bakeoff.corpus.addresses import Source, escaped
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.parsing import SECONDS, Parser
-from bakeoff.corpus.rows import Current, Database, Row, read, spooled
+from bakeoff.corpus.rows import Current, Database, Row, read, relations, spooled
 from bakeoff.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Item:
     """Raises `DataError` with the reason where it cannot be read."""
     problem: str = ""
     """Why it cannot be read, where that is known before it is tried."""
+    hides: str = ""
+    """How the ids begin of what may still be there, but cannot be listed: what is held of them stays."""
 
 
 def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, Iterator[Item]]:
@@ -61,22 +63,62 @@ def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, 
     if not root.is_dir():
         return 1, iter([_file(source.name, root, root.parent, known)])
     # Listed twice rather than held: the names of a million files take more memory than all the rest.
-    files = (_file(f"{source.name}/{_label(path, root)}", path, root, known) for path in _files(root))
+    files = (
+        _unlisted(_id(source, found.filename), found)
+        if isinstance(found, OSError)
+        else _file(_id(source, found), found, root, known)
+        for found in _files(root)
+    )
     return sum(1 for _ in _files(root)), files
+
+
+def names(source: Source) -> Iterator[str]:
+    """What a rule of access can speak of, found without reading it: ids of files, and how other ids may begin.
+
+    Such beginnings, with a `/` at the end, stand for tables, sites, and folders that are empty or cannot be listed.
+    """
+    root = Path(source.address)
+    if source.kind in ("sqlite", "server"):
+        with _database(source) as database:
+            found = relations(database, source.choice)
+        yield from (f"{source.name}/{relation.name}/" for relation in found)
+    elif source.kind == "web":
+        yield f"{source.name}/"
+    elif not root.is_dir():
+        yield source.name
+    else:
+        errors: list[OSError] = []
+        for folder, folders, files in _walk(root, errors):
+            yield from (_id(source, Path(folder, name)) for name in files)
+            if not folders and not files:
+                yield f"{_id(source, folder)}/"
+        yield from (f"{_id(source, error.filename)}/" for error in errors)
 
 
 # ---------------------------------------------------------------- files
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Files below `root` in a fixed order; hidden ones are left out."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith((".", "~$")))
+def _files(root: Path) -> Iterator[Path | OSError]:
+    """Files below `root` and links to folders, and why a folder cannot be listed; in a fixed order."""
+    errors: list[OSError] = []
+    for folder, _, files in _walk(root, errors):
+        yield from errors
+        errors.clear()
+        yield from (Path(folder, name) for name in files)
+    yield from errors
 
 
-def _label(path: Path, root: Path) -> str:
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, without what is hidden; a link to a folder is told like a file, for nobody follows it."""
+    for folder, folders, files in os.walk(root, onerror=errors.append):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in links)
+        yield folder, folders, sorted(name for name in files + links if not name.startswith((".", "~$")))
+
+
+def _id(source: Source, path: str | Path) -> str:
+    label = escaped(Path(path).relative_to(source.address).as_posix())
+    return source.name if label == "." else f"{source.name}/{label}"
 
 
 def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
@@ -84,10 +126,12 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
     loader = known.get(path.suffix.lower())
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         return _refused(id, "it is a link that leads out of the source")
+    if path.is_dir():
+        return _refused(id, "it is a link to a folder, and those are not followed")
     if not path.is_file():
         return _refused(id, "it is not a regular file")
     if loader is None:
-        suffix = path.suffix or "files without a suffix"
+        suffix = escaped(path.suffix) or "files without a suffix"
         return _refused(id, f"no loader for {suffix}; `bakeoff list loaders` shows what is read")
     if loader.missing:
         return _refused(id, loader.missing)
@@ -103,6 +147,11 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
 
 def _refused(id: str, problem: str) -> Item:
     return Item(id, problem, partial(_raise, DataError(problem)), problem)
+
+
+def _unlisted(id: str, error: OSError) -> Item:
+    problem = Unreachable(f"cannot be listed ({error.strerror}); what was indexed of it stays")
+    return Item(id, "", partial(_raise, problem), str(problem), hides=f"{id}/")
 
 
 def _raise(error: DataError, parser: Parser) -> Loaded:
@@ -160,17 +209,28 @@ def _loaded(loaded: Loaded, parser: Parser) -> Loaded:
 
 
 def _pages(source: Source, fetcher: Fetcher) -> Iterator[Item]:
-    host, known = urlsplit(source.address).netloc, loaders()
-    for address, page in fetcher.pages(source.address):
-        parts = urlsplit(address)
-        path = f"{parts.path.strip('/') or 'index'}{f'?{parts.query}' if parts.query else ''}"
-        id = f"{source.name}/{path}" if parts.netloc == host else f"{source.name}/{parts.netloc}/{path}"
+    known, seen = loaders(), set[str]()
+    for address, page, lists in fetcher.pages(source.address):
+        id = _page_id(source, address)
+        if id in seen:  # /a and /a/ are two addresses of a page
+            continue
+        seen.add(id)
         if isinstance(page, DataError):
-            yield Item(id, str(page), partial(_raise, page))
+            yield Item(id, str(page), partial(_raise, page), str(page), hides=f"{source.name}/" if lists else "")
             continue
         loader = known[page.suffix]
         digest = hashlib.sha256(page.data).hexdigest()
         yield Item(id, f"{digest} {loader.name} {loader.version}", partial(_page, page, loader))
+
+
+def _page_id(source: Source, address: str) -> str:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # it is refused under the name that it has
+        return f"{source.name}/{address}"
+    path = f"{parts.path.strip('/') or 'index'}{f'?{parts.query}' if parts.query else ''}"
+    of_host = parts.netloc == urlsplit(source.address).netloc
+    return f"{source.name}/{path}" if of_host else f"{source.name}/{parts.netloc}/{path}"
 
 
 def _page(page: Page, loader: Loader, parser: Parser) -> Loaded:

@@ -21,13 +21,15 @@ from bakeoff.corpus.held import Held, Ids
 from bakeoff.corpus.parsing import Parser
 from bakeoff.corpus.sources import Item, Unreachable, items
 from bakeoff.errors import DataError, StoreError, UnknownNameError
-from bakeoff.types import Changes, Chunk, Document, Embedder, Evidence, Store
+from bakeoff.types import Changes, Chunk, Document, Embedder, Evidence, Store, Vectors
 
 Progress = Callable[[int, int, str], None]
 """Called with the documents done, their number, and the one in hand."""
 
 BATCH = 64
 """Chunks that are embedded together: enough to sort by length, few enough to lose little to a crash."""
+WAITING = 256
+"""Chunks that wait at most, new or not: what is held in memory, and what a stop costs where nothing is embedded."""
 VECTORS = ("approximate", "exact")
 """How the nearest vectors are found."""
 
@@ -94,8 +96,8 @@ class Corpus:
         A document that cannot be read is kept in `failed` with the reason, and tried again when it changes.
         With another embedder than before, a new index is built beside the old one, which is searched until the new one
         is whole; all sources must be named and reachable then.
-        `access`: pattern of document ids, as in `hr/*`, -> groups that may read them; the first that fits counts, and
-        a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
+        `access`: pattern of document ids, as in `docs/hr/*`, -> groups that may read them; the first that fits counts,
+        and a document that none fits is everybody's. `dry_run` reads what is there and only says what would be done.
         """
         found = [source if isinstance(source, Source) else parse(str(source)) for source in sources]
         fingerprint = self._embedder.fingerprint
@@ -215,8 +217,10 @@ class _Read:
     chunks: list[Chunk]
     keys: list[str]
     """What each chunk's vector is made from, hashed."""
+    held: dict[str, Vectors]
+    """Key -> vector, of those that the store holds: by the time of writing, it may hold them no more."""
     texts: dict[str, str]
-    """Key -> text, of those that the store holds no vector of."""
+    """Key -> text, of the others."""
     unread: tuple[str, ...]
     known: bool
     """Whether an earlier version is held."""
@@ -256,12 +260,15 @@ class _Run:
 
         self._total, stream = items(source, hosts, current)
         self._count = 0
+        hiding: list[Item] = []
         try:
             for item in stream:
+                if item.hides:
+                    hiding.append(item)
                 held.see(item.id)
                 served.see(item.id)
                 self._bring(item, source, held, served.reads(item.id), parser)
-                if sum(len(read.texts) for read in self._waiting) >= BATCH:
+                if self._is_full():
                     self._put()
         except Unreachable as error:  # the others are still brought up to date, and nothing of this one goes
             self._failed[source.name] = str(error)
@@ -271,6 +278,9 @@ class _Run:
         self._put()
         pairs = ((held, self._store), (served, self._served))
         for gone in sorted({id for some, store in pairs for id in some.unseen(store.stamps(source.name))}):
+            if hidden_by := [item.id for item in hiding if gone.startswith(item.hides)]:
+                self._unreachable += hidden_by
+                continue
             if not self._dry_run:
                 self._store.delete(gone)
             self._done["removed"].append(gone)
@@ -342,7 +352,11 @@ class _Run:
         keys = [hashlib.sha256(f"{self._embedder.fingerprint}\n{text}".encode()).hexdigest() for text in texts]
         held = self._store.vectors(keys)
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in held}
-        return _Read(document, stamp, chunks, keys, new, loaded.unread, known)
+        return _Read(document, stamp, chunks, keys, held, new, loaded.unread, known)
+
+    def _is_full(self) -> bool:
+        new = sum(len(read.texts) for read in self._waiting)
+        return new >= BATCH or sum(len(read.keys) for read in self._waiting) >= WAITING
 
     def _put(self) -> None:
         """Embed what waits, neighbours of about the same length, and put each document."""
@@ -352,8 +366,7 @@ class _Run:
         order = sorted(texts, key=lambda key: len(texts[key]))
         vectors = dict(zip(order, self._embedder.embed([texts[key] for key in order]), strict=True))
         for read in self._waiting:
-            held = vectors | self._store.vectors([key for key in read.keys if key not in vectors])
-            found = [held[key] for key in read.keys]
+            found = [read.held[key] if key in read.held else vectors[key] for key in read.keys]
             shaped = np.stack(found) if found else np.zeros((0, self._embedder.dimension), np.float32)
             self._store.put(read.document, read.stamp, read.chunks, shaped, read.keys)
             id = read.document.id

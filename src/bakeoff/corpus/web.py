@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lxml import etree
 
@@ -79,7 +79,7 @@ class Fetcher:
             response, connection = self._ask(url, deadline)
             try:
                 if response.status in (301, 302, 303, 307, 308) and (target := response.getheader("Location")):
-                    url = urljoin(url, target)
+                    url = _joined(url, target)
                     continue
                 return self._page(url, response, deadline)
             finally:
@@ -87,28 +87,43 @@ class Fetcher:
                 connection.close()
         raise DataError(f"more than {REDIRECTS} redirects; name the page itself")
 
-    def pages(self, url: str) -> Iterator[tuple[str, Page | DataError]]:
-        """(address, page or why there is none) of the page `url`, or of all pages that it lists as sitemap or feed."""
-        first = self.get(url)
+    def pages(self, url: str) -> Iterator[tuple[str, Page | DataError, bool]]:
+        """Of the page `url`, or of all pages that it lists as sitemap or feed: address, and page or why there is none.
+
+        The third is True where what cannot be read would list further pages, so that nobody knows what is still there.
+        Raises `DataError` where `url` itself is not allowed.
+        """
+        self._checked(url)
+        try:
+            first = self.get(url)
+        except Unreachable:
+            raise
+        except DataError as error:
+            yield url, DataError(f"{url}: {error}; if that stays so, remove the source"), True
+            return
         listed = _listed(first)
         if listed is None:
-            yield url, first
+            yield url, first, False
             return
         waiting, seen = listed[::-1], {url}
-        while waiting and len(seen) <= PAGES:
-            address = urljoin(url, waiting.pop())
-            if address in seen:
-                continue
-            seen.add(address)
+        while waiting:
+            address, lists = waiting.pop()
             try:
+                address = _joined(url, address)
+                if address in seen:
+                    continue
+                if len(seen) > PAGES:
+                    yield url, DataError(f"it lists more than {PAGES:,} addresses, and the others are not read"), False
+                    return
+                seen.add(address)
                 page = self.get(address)
             except DataError as error:
-                yield address, error
+                yield address, error, lists
                 continue
             inner = _listed(page)
             if inner is None:
-                yield address, page
-            else:  # a sitemap of sitemaps
+                yield address, page, False
+            else:
                 waiting += inner[::-1]
 
     def _ask(self, url: str, deadline: float) -> tuple[http.client.HTTPResponse, http.client.HTTPConnection]:
@@ -178,24 +193,36 @@ class Fetcher:
                     raise TimeoutError(f"more than {SECONDS:.0f} s")
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"cannot be read ({_reason(error)}); what was indexed of it stays") from error
+        if response.length:  # what was said to come and did not
+            raise Unreachable(f"it broke off after {size:,} bytes; what was indexed of it stays")
         return Page(url, SUFFIX_OF[kind], b"".join(parts))
 
 
-def _listed(page: Page) -> list[str] | None:
-    """The addresses in a sitemap or a feed; None for any other page."""
+def _joined(base: str, target: str) -> str:
+    """The address that `target` means on the page `base`, without the place in the page; raises `DataError`."""
+    try:
+        return urldefrag(urljoin(base, target)).url
+    except ValueError as error:
+        raise DataError(f"the address {target[:200]!r} is refused: {error}") from error
+
+
+def _listed(page: Page) -> list[tuple[str, bool]] | None:
+    """The addresses in a sitemap or a feed, and whether it calls them sitemaps too; None for any other page."""
     if page.suffix != ".xml":
         return None
     try:
         root = etree.fromstring(page.data, _SAFE)
     except etree.XMLSyntaxError:
         return None
-    if etree.QName(root).localname not in ("urlset", "sitemapindex", "rss", "feed", "RDF"):
+    kind = etree.QName(root).localname
+    if kind not in ("urlset", "sitemapindex", "rss", "feed", "RDF"):
         return None
     found = root.xpath(
         "//*[local-name()='loc']/text() | //*[local-name()='item']/*[local-name()='link']/text()"
         " | //*[local-name()='entry']/*[local-name()='link'][not(@rel) or @rel='alternate']/@href"
     )
-    return [str(address).strip() for address in found][:PAGES]
+    apart = list(dict.fromkeys(str(address).strip() for address in found))
+    return [(address, kind == "sitemapindex") for address in apart[: PAGES + 1]]
 
 
 def _reason(error: Exception) -> str:

@@ -10,17 +10,22 @@ from bakeoff.corpus.loaders import Loaded, Outline, table
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".csv", ".tsv")
-VERSION = 2
+VERSION = 3
+
+CELL_CHARACTERS = 1 << 26
+"""More than a text may have; the module's own limit is 131,072, less than a page of HTML in a cell."""
 
 
 def load(path: Path) -> Loaded:
     """The delimiter is guessed from the first lines."""
     text = read(path)
     try:
-        dialect: type[csv.Dialect] | str = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
+        dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
     except csv.Error:
-        dialect = "excel-tab" if path.suffix.lower() == ".tsv" else "excel"
+        dialect = csv.excel_tab if path.suffix.lower() == ".tsv" else csv.excel
+    dialect.doublequote = True  # the sniffer says no where the first lines hold no quote in quotes
     outline = Outline(path.stem)
+    csv.field_size_limit(CELL_CHARACTERS)
     try:
         rows = csv.reader(io.StringIO(text), dialect)
         lines = [(cells, f"line {rows.line_num}") for cells in rows]

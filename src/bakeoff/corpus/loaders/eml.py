@@ -13,7 +13,7 @@ from bakeoff.corpus.loaders.html import visible
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".eml", ".mht", ".mhtml")
-VERSION = 1
+VERSION = 2
 
 HEADERS = ("From", "To", "Cc", "Date", "Subject")
 

@@ -10,7 +10,7 @@ from bakeoff.corpus.loaders import Loaded, Outline, table
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".html", ".htm", ".xhtml", ".xml")
-VERSION = 1
+VERSION = 2
 
 _UNSEEN = ["script", "style", "template", "noscript", "nav", "svg", "iframe"]
 _BLOCKS = frozenset(

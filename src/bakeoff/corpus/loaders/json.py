@@ -11,7 +11,7 @@ from bakeoff.corpus.loaders import Loaded, Outline
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".geojson")
-VERSION = 1
+VERSION = 2
 
 
 def load(path: Path) -> Loaded:

@@ -9,7 +9,7 @@ from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".md", ".markdown", ".mdx")
-VERSION = 1
+VERSION = 2
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
 

@@ -9,7 +9,7 @@ from bakeoff.corpus.loaders import Loaded
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".rst",)
-VERSION = 1
+VERSION = 2
 
 _RULE = re.compile(r"([=\-~^\"'`#*+:.<>_])\1{2,}\s*$")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bakeoff.corpus.loaders import Loaded
 
 SUFFIXES = (".txt", ".text", ".log", ".org", ".adoc", ".tex")
-VERSION = 2
+VERSION = 3
 
 SAMPLE = 1 << 20
 """Bytes that an encoding is guessed from."""
@@ -44,10 +44,21 @@ def read(path: Path) -> str:
         text = data.decode("utf-16", errors="replace")
     else:
         try:
-            text = data.decode("utf-8-sig")
+            text = data.decode(_wide(data) or "utf-8-sig")
         except UnicodeDecodeError:
             text = _guessed(data)
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _wide(data: bytes) -> str:
+    """UTF-16 without a mark, whose Latin letters, spaces and line ends are valid UTF-8 with a NUL each; else "".
+
+    A NUL here and there is no sign of it, nor are runs of them: those of UTF-16 stand all on one side.
+    """
+    high, low = data[::2].count(0), data[1::2].count(0)
+    if len(data) % 2 or max(high, low) * 20 <= len(data) or max(high, low) < 10 * min(high, low):
+        return ""
+    return "utf-16-be" if high > low else "utf-16-le"
 
 
 def _guessed(data: bytes) -> str:
