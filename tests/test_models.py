@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from bakeoff.models.embedders.llamacpp import Embedder as LlamaCppEmbedder
 from bakeoff.models.embedders.onnx import Embedder as OnnxEmbedder
 from bakeoff.models.generators.llamacpp import Generator as LlamaCppGenerator
 from bakeoff.models.generators.scripted import Generator
+from bakeoff.models.llama import Engine
 from bakeoff.types import Generation, Message
 
 CHATML = Template(
@@ -278,3 +281,21 @@ def test_what_comes_before_the_question_is_read_once_and_changes_no_bit_of_an_an
             assert (other.text, other.logprobs) == (made.text, made.logprobs)
     streamed = model.stream([*shots, asked[0]], max_tokens=12)
     assert "".join(streamed) == first[asked[0].content].text
+
+
+def test_a_proxy_is_not_told_what_a_model_in_this_process_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of the first request
+        assert embedder("minilm").count("zyzzyva lamps") > 3
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+def test_an_engine_that_does_not_answer_is_one_line() -> None:
+    engine = object.__new__(Engine)
+    engine.__dict__.update(_server=SimpleNamespace(listening_address="http://127.0.0.1:9"), _key="")
+    with pytest.raises(ModelError, match="does not answer .*; run the command again"):
+        engine.tokens("Hi", special=False)
