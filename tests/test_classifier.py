@@ -35,6 +35,8 @@ def test_a_head_is_tuned_compared_and_classifies(tmp_path: Path) -> None:
     (row,) = project.compare().table()
     assert row.right is not None and row.right.estimate > 0.9
     assert project.answer("Is the lamp broken?").text == "repair"
+    mail = project.answer("Is the lamp broken? " * 200)
+    assert mail.text == "repair" and "of 4000 characters" in mail.trace[0].detail
 
 
 def test_a_folder_without_a_head_is_refused(tmp_path: Path) -> None:

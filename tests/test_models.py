@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bakeoff.corpus.chunking import chunk
 from bakeoff.errors import ModelError, UnknownNameError
 from bakeoff.models import embedder, generator, weights
 from bakeoff.models.chat import Template, completion, render
@@ -21,7 +22,7 @@ from bakeoff.models.embedders.onnx import Embedder as OnnxEmbedder
 from bakeoff.models.generators.llamacpp import Generator as LlamaCppGenerator
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.models.llama import Engine
-from bakeoff.types import Generation, Message
+from bakeoff.types import Document, Generation, Message
 
 CHATML = Template(
     "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
@@ -210,7 +211,17 @@ def test_our_word_pieces_are_those_of_llama_cpp() -> None:
     assert isinstance(minilm, LlamaCppEmbedder) and isinstance(fast, OnnxEmbedder)
     for text in texts():
         assert fast._tokenizer.ids(text) == minilm.engine.tokens(text, special=True), text
-    assert fast.count("x" * 300) == 3  # as the reference does it; llama.cpp cuts it into pieces
+    assert len(fast._tokenizer.ids("x" * 300)) == 3  # as the reference does it; llama.cpp cuts it into pieces
+
+
+@pytest.mark.parametrize("name", ["minilm", "minilm-int8"])
+def test_words_that_an_embedder_does_not_know_count_by_their_length(name: str) -> None:
+    thai = "การรับประกันโคมไฟคือห้าปีและหนึ่งวันตามเงื่อนไข" * 40
+    assert embedder(name).count(thai) > len(thai) / 2
+    pieces = chunk(Document("d", thai, "s"), [], embedder(name).count, 128)
+    assert len(pieces) > 8
+    smol = generator("smollm2-135m")
+    assert max(smol.count([Message("user", piece.text)]) for piece in pieces) < 512
 
 
 def test_the_int8_embedder_is_close_and_does_not_care_what_else_is_embedded() -> None:

@@ -153,6 +153,12 @@ def test_rag_abstains_where_nothing_is_retrieved_and_asks_no_model() -> None:
     assert (answer.text, answer.outcome, listener.seen) == (ABSTENTION, "abstained", [])
 
 
+def test_passages_that_do_not_fit_the_budget_are_said() -> None:
+    answer = RAG(Generator(lambda _: "90 grams"), Shelf(TITAN, MOUSE), budget=2).answer("?")
+    said = "none of 2 passages fits the budget of 2 tokens; raise budget of the system 'rag'"
+    assert (answer.outcome, answer.notes, answer.trace[-1].detail) == ("abstained", (said,), said)
+
+
 def test_a_refusal_goes_to_the_fallback_and_is_labelled_so() -> None:
     fallback = Prompt(Generator(lambda _: "From memory"))
     answer = RAG(Generator(lambda _: ABSTENTION), Shelf(TITAN), fallback=fallback).answer("?")

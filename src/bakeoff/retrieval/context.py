@@ -20,10 +20,11 @@ def pack(hits: Sequence[Hit], budget: int, count: Callable[[str], int]) -> list[
     for hit in hits:
         if any(_overlap(hit, other) for other in packed):
             continue
-        spent += count(_line(len(packed) + 1, hit)) - around + 1
-        if spent > budget:
-            break
+        cost = count(_line(len(packed) + 1, hit)) - around + 1
+        if spent + cost > budget:
+            continue
         packed.append(hit)
+        spent += cost
     return packed
 
 

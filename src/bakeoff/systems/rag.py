@@ -150,8 +150,9 @@ class RAG:
     def _steps(self, question: Question, *, live: bool) -> Stream[str, None, Answer]:
         hits, trace = self._found(question)
         if not hits and self._template.needs_passages:
-            nothing = Answer(ABSTENTION, "abstained", usage=_spent(trace), timings=_timings(trace), trace=tuple(trace))
-            return (yield from self._instead(question, nothing, live))
+            told = tuple(filter(None, [trace[-1].detail]))  # what was found, if anything was, fitted into no prompt
+            nothing = Answer(ABSTENTION, "abstained", usage=_spent(trace), timings=_timings(trace), notes=told)
+            return (yield from self._instead(question, replace(nothing, trace=tuple(trace)), live))
         if live and not self._schema:
             generation = yield from self._generator.stream(self._messages(question, hits), max_tokens=self._max_tokens)
         else:
@@ -170,7 +171,11 @@ class RAG:
             hits = self.retrieve(question)
         start = time.perf_counter()
         packed = self._pack(hits)
-        return packed, [*trace, Step("pack", shown(packed), time.perf_counter() - start)]
+        detail = shown(packed)
+        if hits and not packed:
+            small = f"none of {len(hits)} passages fits the budget of {self._budget} tokens"
+            detail = f"{small}; raise budget of the system {self.name!r}"
+        return packed, [*trace, Step("pack", detail, time.perf_counter() - start)]
 
     def _generate(self, question: Question, hits: list[Hit]) -> Generation:
         messages = self._messages(question, hits)
