@@ -63,6 +63,31 @@ def test_a_template_cannot_reach_outside_its_sandbox() -> None:
         render(evil, TALK)
 
 
+def test_templates_of_newer_models_are_rendered_the_same_on_every_day() -> None:
+    def written(source: str) -> str:
+        return render(Template(source, "", "", ()), TALK)
+
+    assert written("{{ strftime_now('%d %B %Y') }}") == "26 July 2024"
+    assert written(
+        "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content }}{% endfor %}"
+    ) == ("Hi")
+    assert written("a{% generation %}{{ messages[1].content }}{% endgeneration %}b") == "aHob"
+
+
+def test_a_template_that_insists_on_a_question_is_asked_without_a_kept_beginning() -> None:
+    insists = Template(
+        "{% if not messages|selectattr('role', 'equalto', 'user')|list %}{{ raise_exception('No user') }}{% endif %}"
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+        "",
+        "",
+        (),
+    )
+    smol = LlamaCppGenerator(weights.resolve("smollm2-135m"))
+    smol.template = insists
+    asked = [Message("system", "Reply briefly. " * 10), Message("user", "Hi")]
+    assert smol.generate(asked, max_tokens=2).usage.cached == 0
+
+
 def test_streaming_yields_the_same_text() -> None:
     double = Generator({"price": "It costs 40 crowns."})
     asked = [Message("user", "What is the price?")]
@@ -114,6 +139,66 @@ def test_a_changed_file_changes_its_fingerprint(tmp_path: Path, monkeypatch: pyt
     assert weights.fingerprint(file) == before
     file.write_bytes(b"other")
     assert weights.fingerprint(file) != before
+
+
+def model_folder(folder: Path, **tokenizer: object) -> Path:
+    """The files of a model whose weights nobody reads."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"0")
+    (folder / "tokenizer.json").write_text('{"added_tokens": []}')
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
+def test_a_changed_template_or_vocabulary_changes_the_fingerprint_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    folder = model_folder(tmp_path / "model")
+    seen = [weights.fingerprint(folder)]
+    for file in ("chat_template.jinja", "vocab.txt", "tokenizer.model"):
+        (folder / file).write_text("A")
+        seen.append(weights.fingerprint(folder))
+    assert len(set(seen)) == 4
+
+
+def test_a_memo_that_a_kill_left_empty_is_no_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "x.gguf"
+    file.write_bytes(b"one")
+    before = weights.fingerprint(file)
+    (memo,) = (tmp_path / "cache" / "fingerprints").iterdir()
+    memo.write_text("")
+    assert weights.fingerprint(file) == before == memo.read_text()
+
+
+def test_of_several_templates_the_default_is_taken(tmp_path: Path) -> None:
+    several = [{"name": "tool_use", "template": "TOOLS"}, {"name": "default", "template": "{{ messages[0].content }}"}]
+    found = weights.resolve(str(model_folder(tmp_path / "model", chat_template=several)))
+    assert render(weights.template(found), TALK) == "Hi"
+
+
+def test_files_that_a_model_lacks_are_one_clear_line(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model", chat_template="x")
+    found = weights.resolve(str(folder))
+    with pytest.raises(ModelError, match=r"config\.json cannot be read \(No such file or directory\); fetch or copy"):
+        weights.window(found)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="does not say how long a prompt may be; add max_position_embeddings"):
+        weights.window(found)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read"):
+        generator(folder)
+    with pytest.raises(ModelError, match="is no embedder's GGUF file; name one, or .* pooled:"):
+        embedder(str(folder))
+    with pytest.raises(ModelError, match="is an embedder and writes no answers"):
+        generator("minilm-int8")
+    (tmp_path / "checkpoint.json").write_text('{"base": "minilm"}')
+    with pytest.raises(ModelError, match="does not say base_fingerprint, files, method; copy the checkpoint again"):
+        weights.resolve(str(tmp_path))
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(ModelError, match="'my models/x y' is no folder here and no name on the hub"):
+        weights.resolve("my models/x y")
 
 
 def test_a_checkpoint_of_other_weights_is_refused(tmp_path: Path) -> None:
