@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bakeoff.errors import ModelError
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.systems import RAG, Prompt
 from bakeoff.systems.prompt import ABSTENTION, final_answer, outcome
@@ -139,6 +140,12 @@ def test_an_answer_of_a_schema_is_cited_by_its_values() -> None:
     rag = RAG(Generator(lambda _: '{"weight": "90 grams"}'), Shelf(MOUSE, TITAN), schema=schema)
     answer = rag.answer("?")
     assert (answer.text, answer.citations[0].quote) == ('{"weight": "90 grams"}', "The Titan weighs 90 grams.")
+
+
+def test_json_that_was_cut_is_one_line() -> None:
+    rag = RAG(Generator(lambda _: '{"weight": "90 gr'), Shelf(TITAN), schema={"type": "object"}, name="form")
+    with pytest.raises(ModelError, match=r"not whole JSON; raise max_tokens of \[systems\.form\]"):
+        rag.answer("?")
 
 
 def test_contradicting_passages_are_said() -> None:

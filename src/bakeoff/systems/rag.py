@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from bakeoff.errors import ModelError
 from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
 from bakeoff.retrieval.conflicts import notes
 from bakeoff.retrieval.context import pack, quoted, render
@@ -241,7 +243,12 @@ class RAG:
         return (Message("system", self._instruction), *question.history, asked)
 
     def _cited(self, said: str, hits: list[Hit], question: str) -> Cited:
-        return cite_json(said, hits) if self._schema else cite(said, hits, question)
+        if not self._schema:
+            return cite(said, hits, question)
+        try:
+            return cite_json(said, hits)
+        except json.JSONDecodeError as error:
+            raise ModelError(f"the answer is not whole JSON; raise max_tokens of [systems.{self.name}]") from error
 
 
 def _spent(steps: list[Step]) -> Usage:
