@@ -196,6 +196,8 @@ def test_files_that_a_model_lacks_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.json").write_text('{"base": "minilm"}')
     with pytest.raises(ModelError, match="does not say base_fingerprint, files, method; copy the checkpoint again"):
         weights.resolve(str(tmp_path))
+    with pytest.raises(ModelError, match=r"there is no file models/x\.gguf; correct the path"):
+        weights.resolve("models/x.gguf")
     pytest.importorskip("huggingface_hub")
     with pytest.raises(ModelError, match="'my models/x y' is no folder here and no name on the hub"):
         weights.resolve("my models/x y")

@@ -302,6 +302,21 @@ def test_a_decider_over_reranked_passages_is_used_as_soon_as_it_is_fitted(projec
     assert vars(this.system("rag"))["_decider"] == found.decider
 
 
+@pytest.mark.parametrize(
+    ("fallback", "message"),
+    [
+        ("again", r"\[systems\.rag\] fallback: rag -> again -> rag comes back to itself"),
+        ("zero-shoot", r"\[systems\.rag\] fallback: unknown system 'zero-shoot': did you mean 'zero-shot'"),
+    ],
+)
+def test_a_fallback_that_is_not_there_or_asks_itself_is_one_line(project: Path, fallback: str, message: str) -> None:
+    toml = project / "bakeoff.toml"
+    changed = toml.read_text().replace('type = "rag"', f'type = "rag"\nfallback = "{fallback}"')
+    toml.write_text(changed + '[systems.again]\ntype = "rag"\nfallback = "rag"\n')
+    with pytest.raises(ConfigError, match=message):
+        Project(project)
+
+
 def test_a_fallback_whose_checkpoint_is_not_there_is_one_line(project: Path) -> None:
     toml = project / "bakeoff.toml"
     changed = toml.read_text().replace('type = "rag"', 'type = "rag"\nmode = "prefer"\nfallback = "tuned"')

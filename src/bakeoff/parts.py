@@ -367,6 +367,14 @@ class Parts:
             raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")
         if kind == "rag" and (template := options.get("template", "answer")) not in TEMPLATES:
             raise ConfigError(f"{where} template: {UnknownNameError('template', template, TEMPLATES)}")
+        asked = [name]
+        while fallback := self.config.systems.get(asked[-1], {}).get("fallback", ""):
+            if fallback not in self.config.systems:
+                raise ConfigError(f"{where} fallback: {UnknownNameError('system', fallback, self.config.systems)}")
+            if fallback in asked:
+                chain = " -> ".join([*asked, fallback])
+                raise ConfigError(f"{where} fallback: {chain} comes back to itself; name a system that asks no other")
+            asked.append(fallback)
         for tool in options.get("tools", ()):
             if tool not in NAMES:
                 raise ConfigError(f"{where} tools: {UnknownNameError('tool', str(tool), NAMES)}")

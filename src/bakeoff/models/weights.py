@@ -123,6 +123,8 @@ def resolve(name: str) -> Weights:
         if not any(path.glob("*.safetensors")):
             raise ModelError(f"{path} holds no *.safetensors; name a folder that does, a .gguf file or a checkpoint")
         return Weights(name, path, "safetensors", fingerprint(path))
+    if path.suffix == ".gguf":
+        raise ModelError(f"there is no file {path}; correct the path, or name packaged weights, as in smollm2-135m")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _hub(name)
     raise UnknownNameError("model", name, PACKAGED)
