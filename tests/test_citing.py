@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakeoff.retrieval.citing import MARK, cite, cite_json
+from bakeoff.retrieval.citing import MARK, cite, cite_json, split_marks
 from bakeoff.retrieval.conflicts import notes
 from bakeoff.types import Chunk, Hit
 
@@ -94,6 +94,27 @@ def test_a_bare_yes_is_about_its_question() -> None:
     assert cite("Yes [1]", [TITAN], "Is the moon made of cheese?").text == "Yes"
 
 
+@pytest.mark.parametrize(
+    ("written", "kept", "removed"),
+    [
+        ("[1, 2]", "[1][2]", 0),
+        ("[1,9]", "[1]", 1),
+        ("[1; 2]", "[1][2]", 0),
+        ("[1-2]", "[1][2]", 0),
+        ("[2–3]", "[2]", 1),
+    ],
+)
+def test_marks_between_the_same_brackets_are_verified_one_by_one(written: str, kept: str, removed: int) -> None:
+    lamps = "The Titan lamp weighs 90 grams."
+    cited = cite(f"The Titan lamp weighs 90 grams {written}.", [hit(lamps), hit(lamps, "b"), OTHER])
+    assert (cited.text, cited.removed) == (f"The Titan lamp weighs 90 grams {kept}.", removed)
+    assert [(s.citations, s.support) for s in cited.sentences] == [(tuple(map(int, MARK.findall(kept))), 1.0)]
+
+
+def test_a_range_beyond_the_passages_is_no_mark() -> None:
+    assert cite("Rated on [0-100].", [OTHER]).text == "Rated on [0-100]."
+
+
 def test_a_title_supports_what_stands_under_it() -> None:
     assert cite("The Titan weighs 90 grams [1]", [hit("It weighs 90 grams.", section="Titan")]).removed == 0
 
@@ -105,7 +126,24 @@ def test_values_of_json_are_located_and_the_text_stays() -> None:
 
 
 WORDS = st.sampled_from(
-    ["the", "Titan", "weighs", "90", "91", "grams", "oil", "moon.", "It", "floats!", "[1]", "[2]", "[9]", "\n"]
+    [
+        "the",
+        "Titan",
+        "weighs",
+        "90",
+        "91",
+        "grams",
+        "oil",
+        "moon.",
+        "It",
+        "floats!",
+        "[1]",
+        "[2]",
+        "[9]",
+        "[1, 2]",
+        "[1-3]",
+        "\n",
+    ]
 )
 
 
@@ -116,6 +154,7 @@ def test_whatever_is_said_citations_resolve_and_nothing_else_is_lost(said: list[
     ]
     text = " ".join(said)
     cited = cite(text, hits)
+    text = split_marks(text, len(hits))
     for citation in cited.citations:
         assert citation.chunk == hits[citation.number - 1].chunk
         start = citation.start - citation.chunk.start

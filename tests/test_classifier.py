@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
@@ -10,6 +13,7 @@ pytest.importorskip("sklearn")
 from bakeoff.errors import ModelError
 from bakeoff.project import Project
 from bakeoff.systems.classifier import Classifier
+from bakeoff.tuning.methods.head import _made
 
 ROWS = [
     ("Where is my parcel?", "delivery"),
@@ -35,6 +39,21 @@ def test_a_head_is_tuned_compared_and_classifies(tmp_path: Path) -> None:
     (row,) = project.compare().table()
     assert row.right is not None and row.right.estimate > 0.9
     assert project.answer("Is the lamp broken?").text == "repair"
+    mail = project.answer("Is the lamp broken? " * 200)
+    assert mail.text == "repair" and "of 4000 characters" in mail.trace[0].detail
+
+
+def test_a_forest_leaves_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakeoff.models.weights.cores", lambda: 4)
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    rows = np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32)
+    sys.setswitchinterval(1e-6)  # threads take turns at every step
+    try:
+        for seed in range(4):
+            _made("forest", 1, seed).fit(rows, np.arange(100) % 5).predict_proba(rows)
+    finally:
+        sys.setswitchinterval(interval)
+    assert list(warnings.filters) == before
 
 
 def test_a_folder_without_a_head_is_refused(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from bakeoff.corpus.chunking import chunk
 from bakeoff.errors import ModelError, UnknownNameError
 from bakeoff.models import embedder, generator, weights
 from bakeoff.models.chat import Template, completion, render
@@ -18,7 +21,8 @@ from bakeoff.models.embedders.llamacpp import Embedder as LlamaCppEmbedder
 from bakeoff.models.embedders.onnx import Embedder as OnnxEmbedder
 from bakeoff.models.generators.llamacpp import Generator as LlamaCppGenerator
 from bakeoff.models.generators.scripted import Generator
-from bakeoff.types import Generation, Message
+from bakeoff.models.llama import Engine
+from bakeoff.types import Document, Generation, Message
 
 CHATML = Template(
     "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
@@ -57,6 +61,31 @@ def test_a_template_cannot_reach_outside_its_sandbox() -> None:
     evil = Template("{{ ''.__class__.__mro__[1].__subclasses__() }}", "", "", ())
     with pytest.raises(ModelError, match="chat template failed"):
         render(evil, TALK)
+
+
+def test_templates_of_newer_models_are_rendered_the_same_on_every_day() -> None:
+    def written(source: str) -> str:
+        return render(Template(source, "", "", ()), TALK)
+
+    assert written("{{ strftime_now('%d %B %Y') }}") == "26 July 2024"
+    assert written(
+        "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content }}{% endfor %}"
+    ) == ("Hi")
+    assert written("a{% generation %}{{ messages[1].content }}{% endgeneration %}b") == "aHob"
+
+
+def test_a_template_that_insists_on_a_question_is_asked_without_a_kept_beginning() -> None:
+    insists = Template(
+        "{% if not messages|selectattr('role', 'equalto', 'user')|list %}{{ raise_exception('No user') }}{% endif %}"
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+        "",
+        "",
+        (),
+    )
+    smol = LlamaCppGenerator(weights.resolve("smollm2-135m"))
+    smol.template = insists
+    asked = [Message("system", "Reply briefly. " * 10), Message("user", "Hi")]
+    assert smol.generate(asked, max_tokens=2).usage.cached == 0
 
 
 def test_streaming_yields_the_same_text() -> None:
@@ -110,6 +139,68 @@ def test_a_changed_file_changes_its_fingerprint(tmp_path: Path, monkeypatch: pyt
     assert weights.fingerprint(file) == before
     file.write_bytes(b"other")
     assert weights.fingerprint(file) != before
+
+
+def model_folder(folder: Path, **tokenizer: object) -> Path:
+    """The files of a model whose weights nobody reads."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"0")
+    (folder / "tokenizer.json").write_text('{"added_tokens": []}')
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
+def test_a_changed_template_or_vocabulary_changes_the_fingerprint_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    folder = model_folder(tmp_path / "model")
+    seen = [weights.fingerprint(folder)]
+    for file in ("chat_template.jinja", "vocab.txt", "tokenizer.model"):
+        (folder / file).write_text("A")
+        seen.append(weights.fingerprint(folder))
+    assert len(set(seen)) == 4
+
+
+def test_a_memo_that_a_kill_left_empty_is_no_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "x.gguf"
+    file.write_bytes(b"one")
+    before = weights.fingerprint(file)
+    (memo,) = (tmp_path / "cache" / "fingerprints").iterdir()
+    memo.write_text("")
+    assert weights.fingerprint(file) == before == memo.read_text()
+
+
+def test_of_several_templates_the_default_is_taken(tmp_path: Path) -> None:
+    several = [{"name": "tool_use", "template": "TOOLS"}, {"name": "default", "template": "{{ messages[0].content }}"}]
+    found = weights.resolve(str(model_folder(tmp_path / "model", chat_template=several)))
+    assert render(weights.template(found), TALK) == "Hi"
+
+
+def test_files_that_a_model_lacks_are_one_clear_line(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model", chat_template="x")
+    found = weights.resolve(str(folder))
+    with pytest.raises(ModelError, match=r"config\.json cannot be read \(No such file or directory\); fetch or copy"):
+        weights.window(found)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="does not say how long a prompt may be; add max_position_embeddings"):
+        weights.window(found)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read"):
+        generator(folder)
+    with pytest.raises(ModelError, match="is no embedder's GGUF file; name one, or .* pooled:"):
+        embedder(str(folder))
+    with pytest.raises(ModelError, match="is an embedder and writes no answers"):
+        generator("minilm-int8")
+    (tmp_path / "checkpoint.json").write_text('{"base": "minilm"}')
+    with pytest.raises(ModelError, match="does not say base_fingerprint, files, method; copy the checkpoint again"):
+        weights.resolve(str(tmp_path))
+    with pytest.raises(ModelError, match=r"there is no file models/x\.gguf; correct the path"):
+        weights.resolve("models/x.gguf")
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(ModelError, match="'my models/x y' is no folder here and no name on the hub"):
+        weights.resolve("my models/x y")
 
 
 def test_a_checkpoint_of_other_weights_is_refused(tmp_path: Path) -> None:
@@ -207,7 +298,17 @@ def test_our_word_pieces_are_those_of_llama_cpp() -> None:
     assert isinstance(minilm, LlamaCppEmbedder) and isinstance(fast, OnnxEmbedder)
     for text in texts():
         assert fast._tokenizer.ids(text) == minilm.engine.tokens(text, special=True), text
-    assert fast.count("x" * 300) == 3  # as the reference does it; llama.cpp cuts it into pieces
+    assert len(fast._tokenizer.ids("x" * 300)) == 3  # as the reference does it; llama.cpp cuts it into pieces
+
+
+@pytest.mark.parametrize("name", ["minilm", "minilm-int8"])
+def test_words_that_an_embedder_does_not_know_count_by_their_length(name: str) -> None:
+    thai = "การรับประกันโคมไฟคือห้าปีและหนึ่งวันตามเงื่อนไข" * 40
+    assert embedder(name).count(thai) > len(thai) / 2
+    pieces = chunk(Document("d", thai, "s"), [], embedder(name).count, 128)
+    assert len(pieces) > 8
+    smol = generator("smollm2-135m")
+    assert max(smol.count([Message("user", piece.text)]) for piece in pieces) < 512
 
 
 def test_the_int8_embedder_is_close_and_does_not_care_what_else_is_embedded() -> None:
@@ -278,3 +379,21 @@ def test_what_comes_before_the_question_is_read_once_and_changes_no_bit_of_an_an
             assert (other.text, other.logprobs) == (made.text, made.logprobs)
     streamed = model.stream([*shots, asked[0]], max_tokens=12)
     assert "".join(streamed) == first[asked[0].content].text
+
+
+def test_a_proxy_is_not_told_what_a_model_in_this_process_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of the first request
+        assert embedder("minilm").count("zyzzyva lamps") > 3
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+def test_an_engine_that_does_not_answer_is_one_line() -> None:
+    engine = object.__new__(Engine)
+    engine.__dict__.update(_server=SimpleNamespace(listening_address="http://127.0.0.1:9"), _key="")
+    with pytest.raises(ModelError, match="does not answer .*; run the command again"):
+        engine.tokens("Hi", special=False)

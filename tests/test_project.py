@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from threading import Event, Timer
 
@@ -24,6 +26,8 @@ from bakeoff.corpus.access import require_fit
 from bakeoff.corpus.addresses import parse
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.project import Project
+from bakeoff.retrieval.features import NAMES
+from bakeoff.retrieval.fitting import Fit
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -333,8 +337,8 @@ def test_access_that_speaks_of_what_is_or_may_come_is_taken(pattern: str, projec
     (project / "note.md").write_text("Noted.")
     (project / "wiki").mkdir()
     (project / "wiki" / "a.md").write_text("Alpha.")
-    this.ingest("note.md", "wiki.example=wiki")  # of the index, not of the configuration
-    sources = [*this._sources(()), parse("https://docs.example/sitemap.xml")]
+    sources = [*this._sources(()), *map(parse, ("https://docs.example/sitemap.xml",))]
+    sources += [parse(source, project) for source in ("note.md", "wiki.example=wiki")]
     require_fit([pattern], sources)
 
 
@@ -350,6 +354,72 @@ def test_calibration_is_kept_for_what_it_was_fitted_to_and_used_by_the_system(pr
     this = Project(project)
     this.ingest()
     assert vars(this.system("rag"))["_decider"] is None  # fitted to another corpus
+
+
+def test_what_a_system_depends_on_is_in_its_settings(project: Path) -> None:
+    toml = project / "bakeoff.toml"
+    written = (
+        toml.read_text().replace('type = "rag"', 'type = "rag"\nretriever = "reranked"\nfallback = "few-shot"')
+        + '[systems.few-shot]\ntype = "prompt"\nshots = 2\n[retrieval]\ndepth = 50\n'
+    )
+    toml.write_text(written)
+    Project(project).ingest()
+
+    def settings(system: str) -> object:
+        return Project(project)._settings(system)
+
+    seen = [settings("rag")]
+    (project / "reranker.json").write_text("{}")
+    seen.append(settings("rag"))
+    toml.write_text(written.replace("depth = 50", "depth = 5"))
+    seen.append(settings("rag"))
+    toml.write_text(written.replace("shots = 2", 'shots = 2\ninstruction = "Say it in French."'))
+    seen.append(settings("rag"))
+    toml.write_text(written)
+    before = settings("few-shot"), settings("zero-shot")
+    shown = Project(project).split.train[0]
+    questions = project / "questions.jsonl"
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    corrected = [{**row, "references": ["corrected"]} if row["question"] == shown.question else row for row in rows]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in corrected))
+    assert Project(project).split.train[0].references == ("corrected",)
+    assert settings("few-shot") != before[0] and settings("zero-shot") == before[1]
+    seen.append(settings("rag"))
+    assert all(one != other for one, other in combinations(seen, 2))
+
+
+def test_a_decider_over_reranked_passages_is_used_as_soon_as_it_is_fitted(project: Path) -> None:
+    toml = project / "bakeoff.toml"
+    changed = 'type = "rag"\nmode = "documents"\nretriever = "reranked"'
+    toml.write_text(toml.read_text().replace('type = "rag"', changed))
+    (project / "reranker.json").write_text(json.dumps(asdict(Fit((0.0,) * len(NAMES), 20, 0.0, -1.0, 1.0))))
+    this = Project(project)
+    this.ingest()
+    found = this.calibrate("rag")
+    assert vars(this.system("rag"))["_decider"] == found.decider
+
+
+@pytest.mark.parametrize(
+    ("fallback", "message"),
+    [
+        ("again", r"\[systems\.rag\] fallback: rag -> again -> rag comes back to itself"),
+        ("zero-shoot", r"\[systems\.rag\] fallback: unknown system 'zero-shoot': did you mean 'zero-shot'"),
+    ],
+)
+def test_a_fallback_that_is_not_there_or_asks_itself_is_one_line(project: Path, fallback: str, message: str) -> None:
+    toml = project / "bakeoff.toml"
+    changed = toml.read_text().replace('type = "rag"', f'type = "rag"\nfallback = "{fallback}"')
+    toml.write_text(changed + '[systems.again]\ntype = "rag"\nfallback = "rag"\n')
+    with pytest.raises(ConfigError, match=message):
+        Project(project)
+
+
+def test_a_fallback_whose_checkpoint_is_not_there_is_one_line(project: Path) -> None:
+    toml = project / "bakeoff.toml"
+    changed = toml.read_text().replace('type = "rag"', 'type = "rag"\nmode = "prefer"\nfallback = "tuned"')
+    toml.write_text(changed + '[systems.tuned]\ntype = "prompt"\ntuned = "lora"\n[tune.lora]\nmethod = "lora"\n')
+    with pytest.raises(ConfigError, match="run `bakeoff tune lora`"):
+        Project(project).compare(["rag"])
 
 
 def test_a_system_that_may_refuse_is_calibrated_by_compare_and_resumed_with_its_decider(project: Path) -> None:

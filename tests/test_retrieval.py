@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from bakeoff.corpus import Corpus
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.retrieval import BM25, RRF, Dense, Hybrid, Merged, Reranked
 from bakeoff.retrieval.context import pack, render
+from bakeoff.trace import recording
 from bakeoff.types import Chunk, Filter, Hit, Retriever
 
 
@@ -146,6 +148,21 @@ def test_packing_keeps_whole_passages_within_the_budget_and_drops_overlaps() -> 
     ]
     packed = pack(hits, 12, lambda text: len(text.split()))
     assert [h.chunk.id for h in packed] == ["a", "c"]
+
+
+def test_a_passage_that_does_not_fit_leaves_its_room_to_those_behind_it() -> None:
+    hits = [hit("a", "x " * 99), hit("b", "one two three", 400), hit("c", "four five", 500)]
+    assert [h.chunk.id for h in pack(hits, 12, lambda text: len(text.split()))] == ["b", "c"]
+
+
+def test_a_question_longer_than_the_window_is_searched_for_by_its_beginning(corpus: Corpus) -> None:
+    mail = "How heavy is the Titan lamp? " + "Kind regards. " * 400
+    with recording() as steps:
+        hits = Dense(corpus).retrieve(mail, 3)
+    assert len(hits) == 3 and [step.name for step in steps] == ["cut query", "dense"]
+    read = int(re.findall(r"first (\d+) of 5629 characters", steps[0].detail)[0])
+    assert corpus.embedder.count(mail[:read]) <= corpus.embedder.window < corpus.embedder.count(mail[: read + 1])
+    assert hits == Dense(corpus).retrieve(mail[:read], 3)
 
 
 def test_passages_are_numbered_by_rank_and_the_best_stands_last() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bakeoff.errors import ModelError
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.systems import RAG, Prompt
 from bakeoff.systems.prompt import ABSTENTION, final_answer, outcome
@@ -141,6 +142,12 @@ def test_an_answer_of_a_schema_is_cited_by_its_values() -> None:
     assert (answer.text, answer.citations[0].quote) == ('{"weight": "90 grams"}', "The Titan weighs 90 grams.")
 
 
+def test_json_that_was_cut_is_one_line() -> None:
+    rag = RAG(Generator(lambda _: '{"weight": "90 gr'), Shelf(TITAN), schema={"type": "object"}, name="form")
+    with pytest.raises(ModelError, match=r"not whole JSON; raise max_tokens of \[systems\.form\]"):
+        rag.answer("?")
+
+
 def test_contradicting_passages_are_said() -> None:
     other = Hit(Chunk("f#0", "f", "The Titan weighs 95 grams.", 0, 26), 1.0)
     answer = RAG(Generator(lambda _: "90 grams"), Shelf(TITAN, other)).answer("?")
@@ -151,6 +158,12 @@ def test_rag_abstains_where_nothing_is_retrieved_and_asks_no_model() -> None:
     listener = Listener("made up")
     answer = RAG(Generator(listener), Shelf()).answer("?")
     assert (answer.text, answer.outcome, listener.seen) == (ABSTENTION, "abstained", [])
+
+
+def test_passages_that_do_not_fit_the_budget_are_said() -> None:
+    answer = RAG(Generator(lambda _: "90 grams"), Shelf(TITAN, MOUSE), budget=2).answer("?")
+    said = "none of 2 passages fits the budget of 2 tokens; raise budget of the system 'rag'"
+    assert (answer.outcome, answer.notes, answer.trace[-1].detail) == ("abstained", (said,), said)
 
 
 def test_a_refusal_goes_to_the_fallback_and_is_labelled_so() -> None:

@@ -201,7 +201,7 @@ class Parts:
 
     def _decider_made_from(self, name: str) -> str:
         """What a decider was fitted to: another prompt, model or corpus needs another."""
-        aside = ("mode", "fallback", "decider")
+        aside = ("mode", "fallback", "instead", "decider")
         settings = {key: value for key, value in self._settings(name).items() if key not in aside}
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -318,18 +318,26 @@ class Parts:
 
     def _settings(self, name: str) -> dict[str, Any]:
         """What the answers of a system depend on: a run is resumed only if it is unchanged."""
+        from bakeoff.systems.prompt import target
+
         options = self._options("systems", name)
         settings = {"base": self.config.base, "seed": self.config.seed, **options}
         if tuned := options.get("tuned"):
+            self._require_tuned(tuned)
             settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
         if options["type"] in ("rag", "react"):
             settings["corpus"] = self.corpus.fingerprint()
         path = self._decider_path(name)
         if options.get("mode", "always") != "always" and path.is_file():
             settings["decider"] = hashlib.sha256(path.read_bytes()).hexdigest()
-            if options.get("retriever") == "reranked":
-                fit = self._fit_path.read_text() if self._fit_path.is_file() else ""
-                settings["reranker"] = {**asdict(self.config.retrieval), "fit": fit}
+        if options.get("retriever") == "reranked":
+            fit = self._fit_path.read_text() if self._fit_path.is_file() else ""
+            settings["reranker"] = {**asdict(self.config.retrieval), "fit": fit}
+        if fallback := options.get("fallback"):
+            settings["instead"] = self._settings(fallback)
+        if shots := options.get("shots"):
+            shown = [(shot.question, target(shot)) for shot in self.split.train[:shots]]
+            settings["shown"] = hashlib.sha256(json.dumps(shown).encode()).hexdigest()
         return settings
 
     def _options(self, table: str, name: str) -> dict[str, Any]:
@@ -360,6 +368,14 @@ class Parts:
             raise ConfigError(f"{where} tuned: {UnknownNameError('checkpoint', options['tuned'], self.config.tune)}")
         if kind == "rag" and (template := options.get("template", "answer")) not in TEMPLATES:
             raise ConfigError(f"{where} template: {UnknownNameError('template', template, TEMPLATES)}")
+        asked = [name]
+        while fallback := self.config.systems.get(asked[-1], {}).get("fallback", ""):
+            if fallback not in self.config.systems:
+                raise ConfigError(f"{where} fallback: {UnknownNameError('system', fallback, self.config.systems)}")
+            if fallback in asked:
+                chain = " -> ".join([*asked, fallback])
+                raise ConfigError(f"{where} fallback: {chain} comes back to itself; name a system that asks no other")
+            asked.append(fallback)
         for tool in options.get("tools", ()):
             if tool not in NAMES:
                 raise ConfigError(f"{where} tools: {UnknownNameError('tool', str(tool), NAMES)}")

@@ -289,7 +289,7 @@ class Embedder(Protocol):
     """Longest text in tokens; longer ones are refused, never cut silently."""
 
     def count(self, text: str) -> int:
-        """Tokens of `text`, special ones included."""
+        """Tokens of `text`, special ones included; more where a word would else count as one however long it is."""
         ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bakeoff import plugins
+from bakeoff.errors import ModelError
 from bakeoff.types import Embedder, Generator
 
 
@@ -26,6 +27,8 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = (), reuse: bool = 
     # llama.cpp knows whole models and low-rank additions; torch serves the others.
     if weights.kind == "gguf" and (weights.adapter is None or (weights.adapter / "adapter.gguf").is_file()):
         return plugins.get("generators", "llamacpp")(weights, adapters=adapters, reuse=reuse)
+    if weights.kind == "onnx":
+        raise ModelError(f"{name} is an embedder and writes no answers; name a generator, as in smollm2-135m")
     return plugins.get("generators", "transformers")(weights)
 
 
@@ -42,4 +45,9 @@ def embedder(name: str) -> Embedder:
         return plugins.get("embedders", "transformers")(resolve(name.removeprefix("pooled:")))
     if name in PACKAGED and PACKAGED[name].kind == "onnx":
         return plugins.get("embedders", "onnx")(resolve(name))
-    return plugins.get("embedders", "llamacpp")(resolve(name))
+    weights = resolve(name)
+    if weights.kind != "gguf":
+        raise ModelError(
+            f"{name} is no embedder's GGUF file; name one, or embed with the model's states: pooled:{name}"
+        )
+    return plugins.get("embedders", "llamacpp")(weights)

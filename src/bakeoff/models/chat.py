@@ -10,11 +10,15 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
 from bakeoff.errors import ModelError
 from bakeoff.types import Message
+
+TODAY = date(2024, 7, 26)
+"""For templates that write the date: a comparison must repeat tomorrow. Llama's takes this one if told none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,26 @@ def _defuse(content: str, template: Template) -> str:
 
 @lru_cache(maxsize=8)
 def _compiled(source: str) -> Any:
+    from jinja2 import nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.parser import Parser
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}` marks for trainers what the assistant says; what stands inside is written as it is."""
+
+        tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
+
+        def parse(self, parser: Parser) -> list[nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     def raise_exception(message: str) -> None:
         raise ValueError(message)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
     environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = TODAY.strftime
     return environment.from_string(source)

@@ -20,6 +20,9 @@ import xllamacpp
 from bakeoff.errors import ModelError
 from bakeoff.models import weights
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Whatever $http_proxy says: the prompt and the engine's key are nobody else's."""
+
 
 def free_cores() -> int:
     """Threads to use: the cores that are idle at this moment, at least one; `$BAKEOFF_THREADS` overrides.
@@ -161,8 +164,11 @@ class Engine:
             json.dumps(request).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
         )
-        with urllib.request.urlopen(asked, timeout=60) as response:
-            return json.loads(response.read())["tokens"]
+        try:
+            with _DIRECT.open(asked, timeout=60) as response:
+                return json.loads(response.read())["tokens"]
+        except OSError as error:
+            raise ModelError(f"llama.cpp does not answer in this process ({error}); run the command again") from error
 
 
 def _lora(path: Path) -> xllamacpp.CommonAdapterLoraInfo:

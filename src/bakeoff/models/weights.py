@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bakeoff.errors import MissingPackageError, ModelError, UnknownNameError
-from bakeoff.files import write_json
+from bakeoff.files import write_atomically, write_json
 from bakeoff.models.chat import Template
 from bakeoff.types import Checkpoint
+
+FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+"""Of a folder: weights, configuration, template and vocabulary; no pickles, no code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ def resolve(name: str) -> Weights:
         if not any(path.glob("*.safetensors")):
             raise ModelError(f"{path} holds no *.safetensors; name a folder that does, a .gguf file or a checkpoint")
         return Weights(name, path, "safetensors", fingerprint(path))
+    if path.suffix == ".gguf":
+        raise ModelError(f"there is no file {path}; correct the path, or name packaged weights, as in smollm2-135m")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _hub(name)
     raise UnknownNameError("model", name, PACKAGED)
@@ -139,19 +144,18 @@ def cores() -> int:
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 of a file, or of a folder's safetensors and configuration; remembered by size and time of change."""
-    files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.json")])
+    """sha256 of a file, or of a folder's weights, tokenizer and template; remembered by size and time of change."""
+    files = [path] if path.is_file() else sorted(file for pattern in FILES for file in path.glob(pattern))
     seen = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     key = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
     memo = cache_folder() / "fingerprints" / key
-    if memo.is_file():
-        return memo.read_text()
+    if memo.is_file() and (known := memo.read_text()):
+        return known
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    memo.write_text(digest.hexdigest())
+    write_atomically(memo, digest.hexdigest())
     return digest.hexdigest()
 
 
@@ -161,11 +165,13 @@ def template(weights: Weights) -> Template:
         facts = gguf_facts(weights)
         source, bos, eos, specials = facts["template"], facts["bos"], facts["eos"], facts["specials"]
     else:
-        config = json.loads((weights.path / "tokenizer_config.json").read_text())
+        config = _read_json(weights.path / "tokenizer_config.json")
         separate = weights.path / "chat_template.jinja"
         source = separate.read_text() if separate.is_file() else config.get("chat_template", "")
+        if isinstance(source, list):
+            source = next((entry["template"] for entry in source if entry["name"] == "default"), "")
         bos, eos = (_content(config.get(key)) for key in ("bos_token", "eos_token"))
-        tokenizer = json.loads((weights.path / "tokenizer.json").read_text())
+        tokenizer = _read_json(weights.path / "tokenizer.json")
         specials = [token["content"] for token in tokenizer.get("added_tokens", []) if token.get("special")]
     if not source:
         raise ModelError(f"{weights.name} has no chat template: it is a base model; name its instruct version")
@@ -176,7 +182,11 @@ def window(weights: Weights) -> int:
     """Longest prompt and answer together that the model was trained for, in tokens."""
     if weights.kind == "gguf":
         return int(gguf_facts(weights)["window"])
-    return int(json.loads((weights.path / "config.json").read_text())["max_position_embeddings"])
+    config = weights.path / "config.json"
+    longest = _read_json(config).get("max_position_embeddings")
+    if longest is None:
+        raise ModelError(f"{config} does not say how long a prompt may be; add max_position_embeddings, in tokens")
+    return int(longest)
 
 
 FACTS = 2
@@ -274,7 +284,12 @@ def _download(name: str, packaged: Packaged, folder: Path) -> Path:
 
 
 def _checkpoint(path: Path) -> Weights:
-    manifest = json.loads((path / "checkpoint.json").read_text())
+    manifest = _read_json(path / "checkpoint.json")
+    if missing := {"base", "base_fingerprint", "method", "files"} - manifest.keys():
+        raise ModelError(
+            f"{path / 'checkpoint.json'} does not say {', '.join(sorted(missing))}; copy the checkpoint again, or run "
+            "`bakeoff tune` again"
+        )
     for name, sha256 in manifest["files"].items():
         file = path / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
@@ -297,25 +312,35 @@ def _checkpoint(path: Path) -> Weights:
 def _hub(name: str) -> Weights:
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingPackageError(f"the hub model {name!r}", "huggingface_hub", "tune") from error
     repository, _, revision = name.partition("@")
-    # Weights and JSON only: no pickles, no code.
-    wanted = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
     for offline in (True, False):
         try:
             folder = Path(
                 snapshot_download(
-                    repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline
+                    repository, revision=revision or None, allow_patterns=[*FILES], local_files_only=offline
                 )
             )
+        except HFValidationError as error:
+            raise ModelError(
+                f"{name!r} is no folder here and no name on the hub; name a folder that is there"
+            ) from error
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
             continue
         return Weights(name, folder, "safetensors", fingerprint(folder))
     raise ModelError(
         f"the hub model {name!r} is neither in the local cache nor reachable; connect once, or name a local folder"
     )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"{path} cannot be read ({reason}); fetch or copy the whole folder again") from error
 
 
 def _content(token: object) -> str:

@@ -13,6 +13,12 @@ LONGEST = 100
 """Characters of a word that is still looked up."""
 WORDS = 200_000
 """Words that are remembered."""
+BYTES = 4
+"""Of a word that the vocabulary lacks, for each token that it counts as.
+
+To the embedder it is one token however long, so a passage of 128 could be 6,000 Thai letters: 11,372 tokens of
+SmolLM2, too many for any prompt. By their bytes, the longest of Thai, Hindi, Arabic and hex had 362 (docs/log.md).
+"""
 
 
 class WordPiece:
@@ -25,15 +31,21 @@ class WordPiece:
 
     def ids(self, text: str) -> list[int]:
         """Token ids between [CLS] and [SEP]."""
-        found = [self._start]
+        return [self._start, *(id for _, pieces in self._cut(text) for id in pieces), self._end]
+
+    def count(self, text: str) -> int:
+        """How many `ids` there are, or more: a word that the vocabulary lacks counts by its length."""
+        unknown = (self._unknown,)
+        return 2 + sum(unknown_tokens(word) if pieces == unknown else len(pieces) for word, pieces in self._cut(text))
+
+    def _cut(self, text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         for word in _words(text):
             pieces = self._known.get(word)
             if pieces is None:
                 if len(self._known) >= WORDS:
                     self._known.clear()
                 pieces = self._known[word] = self._pieces(word)
-            found += pieces
-        return [*found, self._end]
+            yield word, pieces
 
     def _pieces(self, word: str) -> tuple[int, ...]:
         if len(word) > LONGEST:
@@ -50,6 +62,11 @@ class WordPiece:
             else:
                 return (self._unknown,)
         return tuple(pieces)
+
+
+def unknown_tokens(word: str) -> int:
+    """What a word that the vocabulary lacks counts as."""
+    return -(-len(word.encode("utf-8", "surrogatepass")) // BYTES)
 
 
 def _words(text: str) -> Iterator[str]:

@@ -16,6 +16,9 @@ from bakeoff.words import words as all_words
 
 MARK = re.compile(r"\s?\[(\d{1,3})\]")
 """A citation as models write it."""
+_ONE = r"\d{1,3}(?:\s*[–-]\s*\d{1,3})?"
+MARKS = re.compile(rf"\[({_ONE}(?:\s*[,;]\s*{_ONE})*)\]")
+"""One or several between the same brackets, as in `[2]`, `[1, 2]` and `[1-3]`."""
 
 SUPPORTED = 0.7
 """Share of a sentence's content words that its passages must hold together."""
@@ -53,6 +56,7 @@ def cite(text: str, hits: Sequence[Hit], question: str = "") -> Cited:
     together may share them. A sentence left without a mark gets the passage that holds it, if any does. `question` is
     what a bare yes or no is about.
     """
+    text = split_marks(text, len(hits))
     kept, citations, sentences, removed, end = "", dict[int, Citation](), list[Sentence](), 0, 0
     for match in _SENTENCE.finditer(text):
         clean, found, gone, support = _verified(match[0], hits, question)
@@ -65,6 +69,21 @@ def cite(text: str, hits: Sequence[Hit], question: str = "") -> Cited:
         for citation in found:
             citations.setdefault(citation.number, citation)
     return Cited(kept, tuple(citations.values()), removed, tuple(sentences))
+
+
+def split_marks(text: str, passages: int) -> str:
+    """`[1, 2]` as `[1][2]`; a range as in `[1-3]` only where there are so many `passages`: others are no marks."""
+
+    def split(match: re.Match[str]) -> str:
+        numbers: list[int] = []
+        for part in re.split(r"[,;]", match[1]):
+            first, *last = map(int, re.split(r"[–-]", part))
+            if last and not 1 <= first < last[0] <= passages:
+                return match[0]
+            numbers += range(first, (last[0] if last else first) + 1)
+        return "".join(f"[{number}]" for number in numbers)
+
+    return MARKS.sub(split, text)
 
 
 def cite_json(text: str, hits: Sequence[Hit]) -> Cited:

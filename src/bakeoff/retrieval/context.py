@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 
+from bakeoff.retrieval.citing import MARKS
 from bakeoff.types import Hit
 
 
@@ -20,10 +21,11 @@ def pack(hits: Sequence[Hit], budget: int, count: Callable[[str], int]) -> list[
     for hit in hits:
         if any(_overlap(hit, other) for other in packed):
             continue
-        spent += count(_line(len(packed) + 1, hit)) - around + 1
-        if spent > budget:
-            break
+        cost = count(_line(len(packed) + 1, hit)) - around + 1
+        if spent + cost > budget:
+            continue
         packed.append(hit)
+        spent += cost
     return packed
 
 
@@ -55,7 +57,7 @@ def flat(text: str) -> str:
     """Rows stay one to a line, prose becomes one line; a bracketed number of the author's is no citation."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     rows = len(lines) > 1 and all(re.search(r": |\|", line) for line in lines)
-    return re.sub(r"\[(\d{1,3})\]", r"(\1)", ("\n" if rows else " ").join(lines))
+    return MARKS.sub(r"(\1)", ("\n" if rows else " ").join(lines))
 
 
 def _overlap(one: Hit, other: Hit) -> bool:

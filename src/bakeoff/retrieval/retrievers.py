@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bakeoff.trace import note_hits
-from bakeoff.types import Chunk, Filter, Hit, Index, Reranker, Retriever, Vectors
+from bakeoff.trace import note, note_hits
+from bakeoff.types import Chunk, Embedder, Filter, Hit, Index, Reranker, Retriever, Vectors
 
 DEPTH = 50
 """How many hits of each part are fused or reranked; twice as many changed nDCG@10 by .005 or less (docs/log.md)."""
@@ -30,14 +31,15 @@ class BM25:
 
 
 class Dense:
-    """Meaning: inner product of unit vectors, so scores are cosines."""
+    """Meaning: inner product of unit vectors, so scores are cosines; of a long query, of what the window holds."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
 
     def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
         start = time.perf_counter()
-        hits = self._index.store.search_vectors(self._index.embedder.embed([query])[0], k, filter)
+        embedder = self._index.embedder
+        hits = self._index.store.search_vectors(embedder.embed([within_window(query, embedder)])[0], k, filter)
         named = [replace(hit, scores={"dense": hit.score}) for hit in hits]
         return note_hits("dense", named, time.perf_counter() - start)
 
@@ -161,6 +163,15 @@ class Merged:
         document = self._index.store.document(first.document_id)
         text = document.text[first.start : end] if document else first.text
         return Chunk(first.id, first.document_id, text, first.start, first.start + len(text), first.page, first.section)
+
+
+def within_window(query: str, embedder: Embedder) -> str:
+    """As much of the beginning as `embedder` reads: a question may be a whole e-mail."""
+    if embedder.count(query) <= embedder.window:
+        return query
+    fitting = bisect_right(range(len(query)), embedder.window, key=lambda end: embedder.count(query[:end])) - 1
+    note("cut query", f"{embedder.name} reads the first {fitting} of {len(query)} characters")
+    return query[:fitting]
 
 
 def standard(scores: Vectors) -> Vectors:

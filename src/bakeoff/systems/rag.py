@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from bakeoff.errors import ModelError
 from bakeoff.retrieval.citing import SUPPORTED, Cited, cite, cite_json
 from bakeoff.retrieval.conflicts import notes
 from bakeoff.retrieval.context import pack, quoted, render
@@ -150,8 +152,9 @@ class RAG:
     def _steps(self, question: Question, *, live: bool) -> Stream[str, None, Answer]:
         hits, trace = self._found(question)
         if not hits and self._template.needs_passages:
-            nothing = Answer(ABSTENTION, "abstained", usage=_spent(trace), timings=_timings(trace), trace=tuple(trace))
-            return (yield from self._instead(question, nothing, live))
+            told = tuple(filter(None, [trace[-1].detail]))  # what was found, if anything was, fitted into no prompt
+            nothing = Answer(ABSTENTION, "abstained", usage=_spent(trace), timings=_timings(trace), notes=told)
+            return (yield from self._instead(question, replace(nothing, trace=tuple(trace)), live))
         if live and not self._schema:
             generation = yield from self._generator.stream(self._messages(question, hits), max_tokens=self._max_tokens)
         else:
@@ -170,7 +173,11 @@ class RAG:
             hits = self.retrieve(question)
         start = time.perf_counter()
         packed = self._pack(hits)
-        return packed, [*trace, Step("pack", shown(packed), time.perf_counter() - start)]
+        detail = shown(packed)
+        if hits and not packed:
+            small = f"none of {len(hits)} passages fits the budget of {self._budget} tokens"
+            detail = f"{small}; raise budget of the system {self.name!r}"
+        return packed, [*trace, Step("pack", detail, time.perf_counter() - start)]
 
     def _generate(self, question: Question, hits: list[Hit]) -> Generation:
         messages = self._messages(question, hits)
@@ -236,7 +243,12 @@ class RAG:
         return (Message("system", self._instruction), *question.history, asked)
 
     def _cited(self, said: str, hits: list[Hit], question: str) -> Cited:
-        return cite_json(said, hits) if self._schema else cite(said, hits, question)
+        if not self._schema:
+            return cite(said, hits, question)
+        try:
+            return cite_json(said, hits)
+        except json.JSONDecodeError as error:
+            raise ModelError(f"the answer is not whole JSON; raise max_tokens of [systems.{self.name}]") from error
 
 
 def _spent(steps: list[Step]) -> Usage:

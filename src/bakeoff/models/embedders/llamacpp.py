@@ -11,6 +11,7 @@ import numpy as np
 from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
 from bakeoff.models.llama import Engine
+from bakeoff.models.wordpiece import unknown_tokens
 from bakeoff.types import Vectors
 
 WORDS = 200_000
@@ -45,7 +46,7 @@ class Embedder:
             return self._engine
 
     def count(self, text: str) -> int:
-        """Tokens of `text`, the model's own two included."""
+        """Tokens of `text`, the model's own two included; a word that the vocabulary lacks counts by its length."""
         if not self._by_word:
             return len(self.engine.tokens(text, special=True))
         words = _WORD.findall(text)
@@ -58,14 +59,17 @@ class Embedder:
 
     def _count_words(self, words: list[str]) -> dict[str, int]:
         """Asks once for all, and once more for each where their borders are not seen: in scripts without spaces."""
-        counts: list[int] = []
+        found: list[list[str]] = []
         for piece in self.engine.pieces(" ".join(words)):
-            if piece.startswith(" ") or piece == "[UNK]" or not counts:
-                counts.append(0)
-            counts[-1] += 1
-        if len(counts) != len(words):
-            counts = [len(self.engine.tokens(word, special=False)) for word in words]
-        return dict(zip(words, counts, strict=True))
+            if piece.startswith(" ") or piece == "[UNK]" or not found:
+                found.append([])
+            found[-1].append(piece)
+        if len(found) != len(words):
+            found = [self.engine.pieces(word) for word in words]
+        return {
+            word: max(len(pieces), unknown_tokens(word)) if "[UNK]" in pieces else len(pieces)
+            for word, pieces in zip(words, found, strict=True)
+        }
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         if not texts:

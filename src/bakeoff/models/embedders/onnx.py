@@ -34,7 +34,7 @@ class Embedder:
         self._cores = ThreadPoolExecutor(files.cores(), thread_name_prefix="embedder")
 
     def count(self, text: str) -> int:
-        return len(self._tokenizer.ids(text))
+        return self._tokenizer.count(text)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = list(self._cores.map(self._embed, texts))

@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
 from bakeoff.models.chat import Template, render
 from bakeoff.models.llama import Engine, is_small
@@ -158,7 +159,10 @@ class _Shared:
         """Tokens of the first `messages` where `prompt` begins with them and they are worth keeping, else none."""
         if not messages:
             return ()
-        text = render(template, messages, generate=False)
+        try:
+            text = render(template, messages, generate=False)
+        except ModelError:  # some templates insist on a question: Qwen3.5's says "No user query found in messages."
+            return ()
         # A turn ends with a control token, which is never part of another: its tokens are the prompt's first.
         known, tokens = self._prefix
         if text != known:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bakeoff.errors import ModelError
-from bakeoff.retrieval.retrievers import ordered, standard
+from bakeoff.retrieval.retrievers import ordered, standard, within_window
 from bakeoff.types import Hit, Index, TokenEmbedder
 
 
@@ -28,6 +28,8 @@ class Reranker:
     def rerank(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
         if not hits:
             return []
-        asked, *read = self._embedder.embed_tokens([query, *(hit.chunk.text for hit in hits)])
+        asked, *read = self._embedder.embed_tokens(
+            [within_window(query, self._embedder), *(hit.chunk.text for hit in hits)]
+        )
         likeness = np.array([(asked @ passage.T).max(axis=1).mean() for passage in read])
         return ordered(hits, standard(likeness) + standard(np.array([hit.score for hit in hits])))

@@ -96,7 +96,9 @@ def _made(kind: Kind, strength: float, seed: int) -> Any:
     if kind == "logistic":
         return LogisticRegression(C=strength, max_iter=1000)
     if kind == "forest":
-        return RandomForestClassifier(TREES, min_samples_leaf=int(strength), random_state=seed, n_jobs=weights.cores())
+        # One thread: scikit-learn's clear the process's filters of warnings and put them back, in any order. In the end
+        # there are none, and it warns of that for each tree, thousands of times (docs/log.md).
+        return RandomForestClassifier(TREES, min_samples_leaf=int(strength), random_state=seed, n_jobs=1)
     try:
         import xgboost
     except ImportError as error:
