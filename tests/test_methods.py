@@ -507,6 +507,52 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
     assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_the_last_layer_at_the_learnt_places_alone_learns_what_the_whole_one_does(base: str, tmp_path: Path) -> None:
+    from bakeoff.tuning import student, training
+    from bakeoff.tuning.methods import freeze
+
+    examples = [replace(example, question="why? " * (3 * n)) for n, example in enumerate(TRAIN)]
+    found = []
+    for cut in (False, True):
+        pupil = student.load(base)
+        rows, decoder = pupil.rows(examples, 200), pupil.model.base_model
+        model = student.Whole(pupil.model, bf16=False)
+        if cut:
+            frontier = freeze._frontier(model, decoder.layers[1], rows, 1, tmp_path / "frontier.bin")
+            decoder.layers = decoder.layers[1:]
+            decoder.config.num_hidden_layers = 1
+            model = student.Tail(pupil.model, frontier, bf16=False)
+        decoder.layers[-1].requires_grad_(True)
+        loss = training.token_loss(model, rows)
+        found.append((loss, *torch.autograd.grad(loss, list(decoder.layers[-1].parameters()))))
+    assert len(found[1]) == 10
+    for whole, part in zip(*found, strict=True):
+        torch.testing.assert_close(part, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "freeze"])
+def test_weights_cast_once_a_step_become_what_casting_them_for_each_piece_makes_of_them(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    from bakeoff.tuning.student import Student
+
+    monkeypatch.setattr("bakeoff.tuning.student.multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr("bakeoff.tuning.training.PIECE_TOKENS", 30)
+    plain, counts, written = Student.multiplied, [], []
+    for once in (True, False):
+
+        def multiplied(self: Student, once: bool = once) -> list[Any]:
+            counts.append(len(plain(self)))
+            return plain(self) if once else []
+
+        monkeypatch.setattr(Student, "multiplied", multiplied)
+        out = tmp_path / str(once)
+        tune(method, base, TRAIN, VALID, out=out, seed=3, epochs=2, batch_size=3, **METHODS[method])
+        written.append((out / "model.safetensors").read_bytes())
+    assert counts == [{"full": 14, "freeze": 7}[method]] * 2
+    assert written[0] == written[1]
+
+
 # ---------------------------------------------------------------- search
 
 
