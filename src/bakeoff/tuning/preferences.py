@@ -86,9 +86,10 @@ def agreement(model: training.Model, found: Sequence[Pair], cores: int) -> float
 
 
 def both(model: training.Model, part: Sequence[Pair]) -> tuple[Tensor, Tensor]:
-    """Log-probabilities [N] of the chosen and of the rejected replies, from one batch."""
+    """Log-probabilities and tokens, [N, 2] each, of the chosen and the rejected replies; from one batch."""
     found = training.logprobs(model, [pair.chosen for pair in part] + [pair.rejected for pair in part])
-    return found[: len(part)], found[len(part) :]
+    lengths = found.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+    return found.view(2, -1).T, lengths
 
 
 @dataclass(frozen=True, slots=True)
