@@ -203,7 +203,8 @@ def test_a_whole_model_can_be_loaded_by_any_tool(base: str, unbroken: Callable[[
 
 
 def test_frozen_layers_are_computed_once(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bakeoff.tuning.student import Tail, Whole
+    from bakeoff.tuning.student import Whole
+    from bakeoff.tuning.tail import Tail
 
     through: dict[str, int] = {"whole": 0, "tail": 0}
     for kind, name in ((Whole, "whole"), (Tail, "tail")):
@@ -507,12 +508,23 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
     assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_the_last_layer_at_the_learnt_places_alone_learns_what_the_whole_one_does(base: str, tmp_path: Path) -> None:
-    from bakeoff.tuning import student, training
+def test_the_last_layer_at_the_learnt_places_alone_learns_what_the_whole_one_does(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.integrations import sdpa_attention
+
+    from bakeoff.tuning import student, tail, training
     from bakeoff.tuning.methods import freeze
 
     examples = [replace(example, question="why? " * (3 * n)) for n, example in enumerate(TRAIN)]
-    found = []
+    found, asked = [], []
+    plain = sdpa_attention.sdpa_attention_forward
+
+    def attention(module: Any, query: Any, key: Any, *rest: Any, **more: Any) -> Any:
+        asked.append((query.shape[2], key.shape[2]))
+        return plain(module, query, key, *rest, **more)
+
+    monkeypatch.setattr(sdpa_attention, "sdpa_attention_forward", attention)
     for cut in (False, True):
         pupil = student.load(base)
         rows, decoder = pupil.rows(examples, 200), pupil.model.base_model
@@ -521,10 +533,11 @@ def test_the_last_layer_at_the_learnt_places_alone_learns_what_the_whole_one_doe
             frontier = freeze._frontier(model, decoder.layers[1], rows, 1, tmp_path / "frontier.bin")
             decoder.layers = decoder.layers[1:]
             decoder.config.num_hidden_layers = 1
-            model = student.Tail(pupil.model, frontier, bf16=False)
+            model = tail.Tail(pupil.model, frontier, bf16=False)
         decoder.layers[-1].requires_grad_(True)
         loss = training.token_loss(model, rows)
         found.append((loss, *torch.autograd.grad(loss, list(decoder.layers[-1].parameters()))))
+    assert asked == [(max(row.trained for row in rows), max(len(row.ids) for row in rows))]
     assert len(found[1]) == 10
     for whole, part in zip(*found, strict=True):
         torch.testing.assert_close(part, whole, rtol=1e-5, atol=1e-5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -159,49 +158,3 @@ class Prompted(Whole):
         embedded = torch.cat([vectors, self.model.get_input_embeddings()(ids)], dim=1)
         mask = torch.cat([mask.new_ones(len(rows), count), mask], dim=1)
         return self._last(inputs_embeds=embedded, attention_mask=mask)[:, count:]
-
-
-class Tail(Whole):
-    """The last layers of a model, trained on what the frozen ones below made of each row once.
-
-    `model` loses its first layers. `frontier`: row -> states [T, H] that its first trained layer is given. Of the last
-    layer only keys and values are needed everywhere, the rest only where a token is learnt: a prompt is 40 times as
-    long as the reply to it, and a quarter of four layers is the last.
-    """
-
-    def __init__(self, model: Any, frontier: dict[Row, Tensor], *, bf16: bool) -> None:
-        super().__init__(model, bf16=bf16)
-        self.frontier = frontier
-        self._piece = threading.local()  # each core has its own
-        head = model.get_output_embeddings()
-        # It is frozen, so it need not be cast for each piece; the model keeps its own, which is written in the end.
-        self._head = (head.weight.bfloat16(), head.bias) if bf16 else (head.weight, head.bias)
-        for module in _by_position(model.base_model.layers[-1]):
-            module.register_forward_pre_hook(self._take)
-            module.register_forward_hook(self._put)
-
-    def states(self, rows: Sequence[Row]) -> Tensor:
-        mask = self.padded(rows)[1]
-        embedded = nn.utils.rnn.pad_sequence([self.frontier[row].float() for row in rows], batch_first=True)
-        self._piece.shape = mask.shape
-        self._piece.places = torch.tensor(training.predicting(rows, mask.shape[1]), device=mask.device)
-        return self._last(inputs_embeds=embedded.to(mask.device), attention_mask=mask)
-
-    def logits(self, states: Tensor) -> Tensor:
-        return nn.functional.linear(states, *self._head)
-
-    def _take(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        return (inputs[0].flatten(0, 1)[self._piece.places],)
-
-    def _put(self, module: nn.Module, inputs: tuple[Tensor], found: Tensor) -> Tensor:
-        rows, longest = self._piece.shape
-        empty = found.new_zeros(rows * longest, found.shape[-1])
-        return empty.index_copy(0, self._piece.places, found).view(rows, longest, -1)
-
-
-def _by_position(layer: nn.Module) -> list[nn.Module]:
-    """What of a decoder's layer works on each position by itself, and is asked for nothing else elsewhere."""
-    attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
-    found = [getattr(attention, name, None) for name in ("q_proj", "o_proj")]
-    plain = mlp is not None and all(isinstance(one, nn.Linear) or not [*one.parameters()] for one in mlp.children())
-    return [one for one in (*found, mlp if plain else None) if isinstance(one, nn.Module)]
