@@ -222,15 +222,18 @@ def test_frozen_layers_are_computed_once(base: str, tmp_path: Path, monkeypatch:
 
 
 def test_preferences_move_towards_the_chosen_replies(base: str, unbroken: Callable[[str], Path]) -> None:
+    def leads(path: str | Path, examples: list[Example]) -> list[float]:
+        """By how much the chosen reply is the likelier."""
+        worse = [replace(example, references=(example.rejected,)) for example in examples]
+        both = zip(likelihoods(path, examples), likelihoods(path, worse), strict=True)
+        return [good[0] - bad[0] for good, bad in both]
+
     for method in ("dpo", "orpo", "kto"):
         facts = json.loads((unbroken(method) / "checkpoint.json").read_text())
         assert facts["preferred_after"] >= facts["preferred_before"]
-    pairs = [
-        (likelihoods(path, TRAIN), likelihoods(path, [replace(e, references=(e.rejected,)) for e in TRAIN]))
-        for path in (base, unbroken("dpo"))
-    ]
-    before, after = ([good[0] - bad[0] for good, bad in zip(*both, strict=True)] for both in pairs)
-    assert all(now > then for then, now in zip(before, after, strict=True))
+        gained = [now > then for then, now in zip(leads(base, VALID), leads(unbroken(method), VALID), strict=True)]
+        assert facts["rewarded_after"] == sum(gained) / len(VALID)
+    assert all(now > then for then, now in zip(leads(base, TRAIN), leads(unbroken("dpo"), TRAIN), strict=True))
 
 
 def test_the_losses_of_preferences_are_the_published_ones() -> None:
