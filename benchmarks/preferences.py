@@ -105,7 +105,7 @@ def row(
     found: dict[str, list[dict[str, float]]],
     pairs: Sequence[Example],
 ) -> list[str]:
-    """How often `name` prefers the chosen reply: by the mean of its tokens, by their sum, and by its gain on `start`."""
+    """How often `name` prefers the chosen reply: by the mean of its tokens, by their sum, by its gain on `start`."""
     after = found[name]
     groups = [pair.group for pair in pairs]
     gained = [
