@@ -117,7 +117,8 @@ def test_what_is_loaded_again_is_what_was_trained(base: str, unbroken: Callable[
     if VARIANTS[variant][0] in LIKELIHOOD:
         # The loss that training reported, measured again on the files by another path through the model.
         mean = -sum(value for value, _ in after) / sum(count for _, count in after)
-        tolerance = 0.02 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-4  # training multiplies bfloat16
+        # Training multiplies bfloat16 where it can; that alone moves the loss of the untrained base by 0.03.
+        tolerance = 0.04 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-4
         assert mean == pytest.approx(facts["valid_loss_after"], abs=tolerance)
     assert after != before
 
