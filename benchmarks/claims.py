@@ -193,7 +193,7 @@ class World:
         for firm, values in zip(self.firms, self.values, strict=True):
             lines = [_said(relation.said, firm, value) for relation, value in zip(RELATIONS, values, strict=True)]
             (folder / f"{_slug(firm)}.txt").write_text(" ".join(lines), encoding="utf-8")
-        self.corpus = Corpus(out / f"index-{name}", "minilm")
+        self.corpus = Corpus(out / f"index-{name}")
         self.corpus.sync(folder)
         self.folder = folder
 
@@ -222,7 +222,9 @@ def trained(world: World, out: Path) -> dict[str, Path]:
     found = {}
     for count in WORDINGS:
         lessons = [closed.lesson(one) for one in world.examples(range(count))]
-        found[f"LoRA, {count} wordings"] = made("lora", lessons, out / f"lora-{count}", epochs=EPOCHS // count)
+        found[f"LoRA, {count} wording{'s' if count > 1 else ''}"] = made(
+            "lora", lessons, out / f"lora-{count}", epochs=EPOCHS // count
+        )
     found["all weights, 4 wordings"] = made(
         "full", lessons, out / "full", epochs=EPOCHS // WORDINGS[-1], learning_rate=1e-4
     )
@@ -348,7 +350,7 @@ def depths(data: Path, out: Path) -> str:
     """XQuAD by retriever and number of passages."""
     root = out / "xquad"
     root.mkdir(exist_ok=True)
-    corpus = Corpus(out / "index-xquad", "minilm")
+    corpus = Corpus(out / "index-xquad")
     everything = list(xquad(data, root))
     corpus.sync(root)
     examples, _ = locate(sample(everything, 40), corpus.locate)

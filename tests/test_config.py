@@ -16,7 +16,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     config = read(write(tmp_path, ""))
-    assert (config.base, config.corpus.embedder, config.compare.metrics[0]) == ("smollm2-135m", "minilm", "recall")
+    assert (config.base, config.corpus.embedder, config.compare.metrics[0]) == ("smollm2-135m", "minilm-int8", "recall")
 
 
 @pytest.mark.parametrize(

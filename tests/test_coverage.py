@@ -69,14 +69,14 @@ def graded(n: int) -> Sample:
     return sample
 
 
-def checked(n: int, all_answers: int) -> Sample:
+def checked(n: int, all_answers: int, right: float = 0.55) -> Sample:
     """A metric that agrees with people on nine of ten answers, and errs on the kind side."""
 
     def sample(draw: Draw) -> tuple[Interval, float]:
-        people = (draw.random(all_answers) < 0.55).astype(float)
+        people = (draw.random(all_answers) < right).astype(float)
         metric = np.where(draw.random(all_answers) < 0.15 * (1 - people) + 0.05 * people, 1 - people, people)
         places = draw.choice(all_answers, n, replace=False)
-        return stats.hand_checked(metric, places.tolist(), people[places]), 0.55
+        return stats.hand_checked(metric, places.tolist(), people[places]).clip(0, 1), right
 
     return sample
 
@@ -102,6 +102,9 @@ SAFE: dict[str, Sample] = {
     "one rate, n = 10, 2%": rate(10, 0.02),
     "paired, n = 20": paired(20, 0.1, 0.1),
     "paired, n = 50, hardly any differ": paired(50, 0.02, 0.02),
+    "hand checks, 5 of 150, nearly all right": checked(5, 150, 0.9),
+    "hand checks, 10 of 150, nearly all right": checked(10, 150, 0.95),
+    "hand checks, 50 of 150, nearly all right": checked(50, 150, 0.98),
     "clustered rate, 10 documents, 5%": clustered_rate(10, 5, 0.05, 0.3),
     "clustered pairs, 20 documents, hardly any differ": clustered_pairs(20, 5, 0.05, 0.005),
 }
@@ -156,7 +159,9 @@ def test_a_metric_that_says_nothing_takes_nothing_away() -> None:
     useless = stats.hand_checked(draw.random(400), places.tolist(), people[places])
     assert useless.high - useless.low < 1.05 * (alone.high - alone.low)
     everything = stats.hand_checked([1, 0, 1, 1], [0, 1, 2, 3], [1, 0, 0, 1])
-    assert everything == stats.mean_interval([1, 0, 0, 1])
+    assert everything.estimate == 0.5 and everything.low < 0.2 and everything.high > 0.8
+    perfect = stats.hand_checked([1, 0, 1, 1], [0, 1, 2, 3], [1, 1, 1, 1]).clip(0, 1)
+    assert perfect.estimate == perfect.high == 1 and perfect.low < 0.7
 
 
 # ---------------------------------------------------------------- several systems

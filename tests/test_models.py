@@ -18,7 +18,7 @@ from bakeoff.models.embedders.llamacpp import Embedder as LlamaCppEmbedder
 from bakeoff.models.embedders.onnx import Embedder as OnnxEmbedder
 from bakeoff.models.generators.llamacpp import Generator as LlamaCppGenerator
 from bakeoff.models.generators.scripted import Generator
-from bakeoff.types import Message
+from bakeoff.types import Generation, Message
 
 CHATML = Template(
     "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
@@ -117,6 +117,18 @@ def test_a_checkpoint_of_other_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="trained on other weights"):
         weights.resolve(str(tmp_path))
+
+
+def test_weights_that_an_older_version_encoded_are_encoded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path))
+    packaged = weights.PACKAGED["minilm-int8"]
+    manifest = tmp_path / "minilm-int8" / "model.json"
+    manifest.parent.mkdir()
+    for edition, cached in ((packaged.edition - 1, False), (packaged.edition, True)):
+        manifest.write_text(json.dumps({"sha256": "0", "version": packaged.version, "edition": edition}))
+        assert weights.is_cached("minilm-int8") is cached
 
 
 def test_a_checkpoint_with_a_changed_file_is_not_served(tmp_path: Path) -> None:
@@ -241,3 +253,28 @@ def test_requests_side_by_side_bring_the_texts_of_one_after_the_other() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda prompt: beside.generate(prompt, max_tokens=12).text, prompts))
     assert found == expected and len(set(expected)) > 1
+
+
+def test_what_comes_before_the_question_is_read_once_and_changes_no_bit_of_an_answer() -> None:
+    weighed = weights.resolve("smollm2-135m")
+    shots = [Message("system", "Answer in a few words, and say that you do not know where you do not.")]
+    shots += [Message("user", "How many legs has a spider?"), Message("assistant", "8")]
+    poet = [Message("system", "You are a poet, write in verse, with many adjectives and without any numbers.")]
+    asked = [Message("user", f"How many legs has {animal}?") for animal in ("a dog", "a hen", "an ant")]
+
+    def answers(model: LlamaCppGenerator, before: list[Message], order: list[Message]) -> dict[str, Generation]:
+        return {one.content: model.generate([*before, one], max_tokens=12) for one in order}
+
+    model = LlamaCppGenerator(weighed)
+    first = answers(model, shots, asked)
+    text = render(model.template, shots, generate=False)
+    assert {made.usage.cached for made in first.values()} == {len(model._shared.engine.tokens(text, special=True))}
+    answers(model, poet, asked[:1])
+    model.generate(asked[:1], max_tokens=3)
+    again = answers(model, shots, asked[::-1])
+    alone = {one.content: LlamaCppGenerator(weighed).generate([*shots, one], max_tokens=12) for one in asked}
+    for question, made in first.items():
+        for other in (again[question], alone[question]):
+            assert (other.text, other.logprobs) == (made.text, made.logprobs)
+    streamed = model.stream([*shots, asked[0]], max_tokens=12)
+    assert "".join(streamed) == first[asked[0].content].text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import json
 import random
@@ -273,7 +274,7 @@ def test_the_json_holds_the_comparison_and_the_recommendation(comparison: Compar
 
 def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = (write(made_up(), clear(), tmp_path / name) for name in ("first", "second"))
-    assert list(first) == ["html", "md", "json"]
+    assert list(first) == ["html", "md", "json", "csv"]
     assert all(first[suffix].read_bytes() == second[suffix].read_bytes() for suffix in first)
 
 
@@ -380,3 +381,21 @@ def test_what_a_diagnosed_system_said_to_other_passages_is_beside_its_answer(
     outline = Outline(rendered(replace(comparison, diagnoses={"rag": found}), clear(), tmp_path))
     (first, *_), place = (one := unpacked(outline.scripts[0]))["questions"], one["systems"].index("rag")
     assert first["answers"][place]["again"] == [["closed book", "no idea"], ["gold only", "7 days"]]
+
+
+def test_the_spreadsheet_has_a_row_for_each_answer_and_runs_no_formula(tmp_path: Path) -> None:
+    comparison = made_up(4)
+    first = comparison.trials[0]
+    formula = replace(first, answer=replace(first.answer, text='=HYPERLINK("http://x")'), seconds=None)
+    comparison = replace(comparison, trials=(formula, *comparison.trials[1:]))
+    paths = write(comparison, clear(), tmp_path)
+    rows = list(csv.DictReader(paths["csv"].read_text(encoding="utf-8").splitlines()))
+    assert [(row["system"], row["example"]) for row in rows] == [(t.system, t.example_id) for t in comparison.trials]
+    assert rows[0]["answer"] == '\'=HYPERLINK("http://x")' and rows[0]["seconds"] == ""
+    for row, trial in zip(rows, comparison.trials, strict=True):
+        scores = comparison.scores[trial.system, trial.example_id]
+        assert {name: row[name] for name in scores} == {
+            name: "" if score is None else str(score) for name, score in scores.items()
+        }
+        assert row["verdict"] == comparison.verdict(trial)
+        assert int(row["fresh_tokens"]) == trial.answer.usage.fresh

@@ -177,10 +177,7 @@ class Crowd:
         return made
 
 
-def test_some_questions_are_timed_alone_and_the_others_asked_several_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bakeoff.evaluation.compare.TIMED", 5)
+def test_some_questions_are_timed_alone_and_the_others_asked_several_at_once(tmp_path: Path) -> None:
     examples = [Example(f"q{n}", f"Who may enter room {n}?", (f"room {n}?",)) for n in range(30)]
     model, work = Crowd(), Work()
     found = compare(
@@ -189,6 +186,7 @@ def test_some_questions_are_timed_alone_and_the_others_asked_several_at_once(
         ["recall"],
         out=tmp_path / "many",
         work=work,
+        timed=5,
     )
     assert model.most == {"alone": 1, "beside": 3}
     for row in found.table():
@@ -206,8 +204,7 @@ def test_some_questions_are_timed_alone_and_the_others_asked_several_at_once(
     assert texts[0] == texts[1]
 
 
-def test_a_stop_among_many_at_once_keeps_what_was_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bakeoff.evaluation.compare.TIMED", 2)
+def test_a_stop_among_many_at_once_keeps_what_was_answered(tmp_path: Path) -> None:
     examples = [Example(f"q{n}", f"Who may enter room {n}?", (f"room {n}?",)) for n in range(20)]
 
     def stop(done: int, total: int, text: str) -> None:
@@ -217,8 +214,8 @@ def test_a_stop_among_many_at_once_keeps_what_was_answered(tmp_path: Path, monke
     work = Work()
     system = Prompt(work.generator(Crowd()), name="one")
     with pytest.raises(KeyboardInterrupt):
-        compare([system], examples, ["recall"], out=tmp_path / "run", work=work, progress=stop)
+        compare([system], examples, ["recall"], out=tmp_path / "run", work=work, timed=2, progress=stop)
     kept = (tmp_path / "run" / "trials.jsonl").read_text()
     assert kept.count("\n") == 9
-    found = compare([system], examples, ["recall"], out=tmp_path / "run", work=work)
+    found = compare([system], examples, ["recall"], out=tmp_path / "run", work=work, timed=2)
     assert found.table()[0].n == 20 and (tmp_path / "run" / "trials.jsonl").read_text().startswith(kept)

@@ -32,7 +32,7 @@ class Corpus:
     sources: tuple[str, ...] = ()
     """Folders, files and `sqlite:///file.db`, relative to the project; `postgresql://` and `mysql://` databases; pages,
     sitemaps and feeds of `hosts`. `${NAME}` comes from the environment."""
-    embedder: str = "minilm"
+    embedder: str = "minilm-int8"
     store: str = "sqlite"
     """Or a server: "postgresql://user@host/database?schema=name"."""
     vectors: str = "exact"

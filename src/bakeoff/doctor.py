@@ -23,7 +23,6 @@ EXTRAS = {
     "datasets": ("pyarrow", "examples from Parquet files and data sets"),
     "ann": ("faiss", "approximate search from a hundred thousand passages on"),
     "openai": ("openai", "models behind an OpenAI-compatible endpoint"),
-    "onnx": ("onnxruntime", "indexing four times as fast on a CPU with VNNI"),
     "formats": ("pptx", "PPTX, ODT, RTF and MSG files"),
     "databases": ("sqlalchemy", "rows of PostgreSQL and MySQL servers as documents"),
     "postgresql": ("psycopg", "an index on a PostgreSQL server"),

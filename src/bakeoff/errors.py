@@ -4,6 +4,7 @@
     +-- ConfigError             bakeoff.toml or a flag
     +-- DataError               a question file, a document, a spreadsheet, a database
     +-- ModelError              weights, a checkpoint, an endpoint
+        +-- UnreachableError    an endpoint that gives no answer to anything
     +-- MissingPackageError     an extra that is not installed
     +-- UnknownNameError        no plug-in, system or metric of that name
     +-- StoreError              the index on disk
@@ -29,6 +30,10 @@ class DataError(BakeoffError):
 
 class ModelError(BakeoffError):
     """Weights, a checkpoint or an endpoint cannot be used."""
+
+
+class UnreachableError(ModelError):
+    """An endpoint that would not answer another question either: it is down, overloaded, or does not let us in."""
 
 
 class StoreError(BakeoffError):

@@ -36,7 +36,7 @@ KINDS = {
         "Generator",
         {"torch": "tune", "transformers": "tune", "peft": "tune", "openai": "openai"},
     ),
-    "embedders": Kind("bakeoff.models.embedders", "Embedder", {"onnxruntime": "onnx", "torch": "tune"}),
+    "embedders": Kind("bakeoff.models.embedders", "Embedder", {"torch": "tune"}),
     "methods": Kind(
         "bakeoff.tuning.methods", "tune", {"torch": "tune", "transformers": "tune", "peft": "tune", "sklearn": "tune"}
     ),

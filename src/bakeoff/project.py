@@ -127,17 +127,20 @@ class Project(Trained):
         Asks the base model `sample` questions that are not for testing; recorded in runs/`run`, and resumed.
         """
         from bakeoff.evaluation import screen
+        from bakeoff.evaluation.sharing import Work
 
         if self.config.corpus.sources:
             self.ingest(progress=progress)
-        name, rag = self._plain_rag()
+        work = Work(self.config.compare.parallel)
+        sharing = _Sharing(self, work)
+        name, rag = sharing._plain_rag()
         shots, rest = self.split.train[:SHOTS], [*self.split.train[SHOTS:], *self.split.valid]
         chosen = screen.sample(rest, self.corpus, sample, self.config.seed)
         made_from = {"base": self.config.base, "seed": self.config.seed, "shots": [shot.id for shot in shots]}
         read = {**made_from, "corpus": self.corpus.fingerprint(), **(self._settings(name) if name else {})}
         asked = (screen.CLOSED, screen.SHOTS)
         return screen.screen(
-            self._generator(""),
+            sharing._generator(""),
             rag,
             shots,
             chosen,
@@ -146,6 +149,7 @@ class Project(Trained):
             seed=self.config.seed,
             settings=dict.fromkeys(asked, made_from) | dict.fromkeys((screen.RETRIEVAL, screen.ORACLE), read),
             fresh=fresh,
+            work=work,
             progress=progress,
         )
 
@@ -205,6 +209,7 @@ class Project(Trained):
             build_seconds=ledger.training_seconds(trained, effort),
             studies=ledger.studies(trained),
             lessons=dict.fromkeys(trained, len(self.split.train)),
+            split={part: len(getattr(self.split, part)) for part in ("train", "valid", "test")},
             effort={
                 **effort.to_json(),
                 "held": len(self.corpus.store.ids()),
@@ -222,6 +227,7 @@ class Project(Trained):
         from bakeoff.evaluation.diagnose import diagnose, diagnose_closed
         from bakeoff.evaluation.diagnosis import save
         from bakeoff.evaluation.gold import Given
+        from bakeoff.evaluation.sharing import Work
         from bakeoff.systems import RAG, Prompt
 
         comparison = self.rescore(run)
@@ -233,10 +239,12 @@ class Project(Trained):
                 f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint or "
                 f"the documents changed; run `bakeoff compare {name} --run {run} --fresh` first"
             )
-        system, metric = self.system(name), self.metrics[0]
+        work = Work(self.config.compare.parallel)
+        sharing = _Sharing(self, work)
+        system, metric = sharing.system(name), self.metrics[0]
         out = self.folder / "runs" / run / "diagnosis" / name
         tuned = self._options("systems", name).get("tuned", "")
-        generator = self._generator(tuned)
+        generator = sharing._generator(tuned)
         if isinstance(system, RAG):
             written = {example.id: example for example in self._reading.examples}
             closed = Prompt(generator)
@@ -250,12 +258,13 @@ class Project(Trained):
                 evidence=written,
                 settings=settings,
                 fresh=fresh,
+                work=work,
                 progress=progress,
             )
         elif isinstance(system, Prompt):
             found = diagnose_closed(
                 system,
-                self.system(name, untuned=True) if tuned else None,
+                sharing.system(name, untuned=True) if tuned else None,
                 lambda passages: RAG(generator, Given(passages)),
                 comparison,
                 self.corpus,
@@ -264,6 +273,7 @@ class Project(Trained):
                 out=out,
                 settings=settings,
                 fresh=fresh,
+                work=work,
                 progress=progress,
             )
         else:
@@ -293,7 +303,7 @@ class Project(Trained):
     def report(
         self, run: str, comparison: Comparison, gates: Sequence[Result] = ()
     ) -> tuple[Recommendation, dict[str, Path]]:
-        """Recommend, and write report.html, report.md and report.json into the run's folder.
+        """Recommend, and write report.html, .md, .json and .csv into the run's folder.
 
         With `gates` that were judged, junit.xml too.
         """

@@ -22,7 +22,7 @@ TEMPLATES = {
     "translation": "house terms from a glossary and earlier translations",
 }
 """Name -> what it shows; each is a folder in `bakeoff/templates`."""
-DEFAULT_MODELS = ("smollm2-135m", "minilm")
+DEFAULT_MODELS = ("smollm2-135m", "minilm-int8")
 
 PLAIN = """\
 # What to compare. Every key is explained in docs/configuration.md; an unknown one is an error.

@@ -44,7 +44,7 @@ class Corpus:
     def __init__(
         self,
         path: str | Path,
-        embedder: Embedder | str = "minilm",
+        embedder: Embedder | str = "minilm-int8",
         *,
         store: str = "sqlite",
         vectors: str = "exact",

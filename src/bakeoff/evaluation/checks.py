@@ -46,7 +46,7 @@ def write_sheet(comparison: Comparison, folder: Path, count: int) -> Path:
         example = comparison.examples[trial.example_id]
         right = " | ".join(_text.references(example)) if example.answerable else "(to decline)"
         cells = (example.id, trial.system, example.question, right, trial.answer.text)
-        writer.writerow([*map(_inert, cells), ""])
+        writer.writerow([*map(inert, cells), ""])
     write_atomically(path, sheet.getvalue().encode(errors="replace"))
     return path
 
@@ -122,7 +122,7 @@ def agreement(comparison: Comparison, checks: Mapping[tuple[str, str], float]) -
     return sum(known[key] == bool(checks[key]) for key in known), len(known)
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """What a spreadsheet would run as a formula becomes text."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 

@@ -11,7 +11,7 @@ import math
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff.errors import BakeoffError, ConfigError, DataError, UnknownNameError
+from bakeoff.errors import BakeoffError, ConfigError, DataError, UnknownNameError, UnreachableError
 from bakeoff.evaluation import checks, folder, records
 from bakeoff.evaluation import race as racing
 from bakeoff.evaluation.attack import rates
@@ -50,7 +50,9 @@ METRICS = ("recall", "exact", "f1", "support")
 AGAIN = "again"
 """Folder in that of a run: the second answers of its baseline."""
 TIMED = 30
-"""Questions that a system is asked one at a time, for its latency; the others go to its model several at once."""
+"""Questions that a system is asked one at a time, for its latency."""
+FEW_TIMED = 5
+"""The same where latency is not what is asked for."""
 Progress = Callable[[int, int, str], None]
 """Called with the answers done, their total, and the system that is asked."""
 
@@ -68,16 +70,27 @@ def compare(
     again: bool = False,
     race: float | None = None,
     work: Work | None = None,
+    timed: int = TIMED,
     progress: Progress | None = None,
 ) -> Comparison:
     """Ask `systems` the `examples`, score by `metrics` (the first decides), and compare; resumes what stands in `out`.
 
     `baseline` names the system the others are held against, by default the first. `fresh` discards earlier answers.
     `again` asks the baseline a second time, to see what differs by chance alone (A/A). `race` stops asking systems that
-    are surely more than so much worse than another, as a share of questions. `work`: what `systems` share.
+    are surely more than so much worse than another, as a share of questions. `work`: what `systems` share; then so
+    many questions are asked one at a time, for latency and memory, and the others as many at once as the models take.
     """
     scorings = [scoring(metric) for metric in metrics]
-    ask = partial(collect, examples=examples, seed=seed, settings=settings, fresh=fresh, work=work, progress=progress)
+    ask = partial(
+        collect,
+        examples=examples,
+        seed=seed,
+        settings=settings,
+        fresh=fresh,
+        work=work,
+        timed=timed,
+        progress=progress,
+    )
     if race is None:
         ask(systems, out=Path(out), baseline=baseline)
         (Path(out) / racing.FILE).unlink(missing_ok=True)
@@ -108,14 +121,14 @@ def collect(
     fresh: bool = False,
     now: tuple[Sequence[System], Sequence[Example]] | None = None,
     work: Work | None = None,
+    timed: int = TIMED,
     progress: Progress | None = None,
 ) -> None:
     """Ask what has not been asked yet, system by system, so that models stay warm; of these only `now`, if given.
 
-    A sample of questions is asked one at a time, for latency and memory; the others as many at once as models take.
-
-    Raises `ConfigError` when `out` holds answers to other questions or of systems with other settings, and
-    `StoreError` when the disk is full or another process works in `out`; the answers so far are kept.
+    Raises `UnreachableError` when an endpoint is down, `ConfigError` when `out` holds answers to other questions or of
+    systems with other settings, and `StoreError` when the disk is full or another process works in `out`; the answers
+    so far are kept.
     """
     _check(systems, examples, baseline)
     with folder.locked(out):
@@ -125,8 +138,8 @@ def collect(
         folder.write_run(out, [system.name for system in systems], examples, settings or {}, seed, baseline)
         asked = {(row["system"], row["example_id"]) for row in records.read(out / "trials.jsonl")}
         work = work or Work()
-        sample = examples if work.parallel == 1 else racing.order(examples, seed)[:TIMED]
-        timed = {example.id for example in sample}
+        sample = examples if work.parallel == 1 else racing.order(examples, seed)[:timed]
+        alone = {example.id for example in sample}
         wanted, questions = now or (systems, examples)
         new = {system.name: [one for one in questions if (system.name, one.id) not in asked] for system in wanted}
         total = len(wanted) * len(questions)
@@ -143,12 +156,12 @@ def collect(
             for system in wanted:
                 folder.forget_peak()
                 for example in new[system.name]:
-                    if example.id in timed:
+                    if example.id in alone:
                         keep(_ask(system, example, work))
                 if new[system.name]:
                     folder.note_machine(out, system.name)
             for system in wanted:
-                for trial in _together(system, [one for one in new[system.name] if one.id not in timed], work):
+                for trial in _together(system, [one for one in new[system.name] if one.id not in alone], work):
                     keep(trial)
 
 
@@ -184,10 +197,13 @@ def load(out: Path) -> Comparison:
         raise DataError(f"{out} holds no scored run; run `bakeoff compare` first")
     run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
     race = racing.load(out)
-    trials = [records.trial(row) for row in records.read(out / "trials.jsonl")]
+    trials = _as_if_alone([records.trial(row) for row in records.read(out / "trials.jsonl")])
+    first = {name: rank for rank, name in enumerate(run["systems"])}
+    place = {example.id: rank for rank, example in enumerate(examples_of(out))}
+    trials.sort(key=lambda trial: (first.get(trial.system, len(first)), place[trial.example_id]))
     if race:
-        place = {example.id: place for place, example in enumerate(racing.order(examples_of(out), run["seed"]))}
-        trials = [trial for trial in trials if place[trial.example_id] < race.out.get(trial.system, len(place))]
+        turn = {example.id: turn for turn, example in enumerate(racing.order(examples_of(out), run["seed"]))}
+        trials = [trial for trial in trials if turn[trial.example_id] < race.out.get(trial.system, len(turn))]
     systems = [name for name in run["systems"] if any(trial.system == name for trial in trials)]
     if not systems:
         raise DataError(f"{out} holds no answers yet; run `bakeoff compare` first")
@@ -220,6 +236,21 @@ def load(out: Path) -> Comparison:
         judges={row["metric"]: row["model"] for row in rows if "model" in row},
         checks=checks.read(out, trials),
     )
+
+
+def _as_if_alone(trials: Sequence[Trial]) -> list[Trial]:
+    """Answers that were not timed are given the mean busy time of those of the same system that were."""
+    timed: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial.seconds is not None and not trial.error:
+            timed.setdefault(trial.system, []).append(trial.answer.usage.seconds)
+    usual = {system: float(np.mean(seconds)) for system, seconds in timed.items()}
+
+    def alone(trial: Trial) -> Trial:
+        usage = replace(trial.answer.usage, seconds=usual.get(trial.system, 0.0))
+        return replace(trial, answer=replace(trial.answer, usage=usage))
+
+    return [trial if trial.seconds is not None else alone(trial) for trial in trials]
 
 
 def examples_of(out: Path) -> list[Example]:
@@ -279,9 +310,14 @@ def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
 
 
 def _together(system: System, examples: Sequence[Example], work: Work) -> Iterator[Trial]:
+    """Several at a time, each as it comes."""
     with work.crowd(), ThreadPoolExecutor(work.parallel) as pool:
-        for trial in pool.map(lambda example: _ask(system, example, work), examples):
-            yield replace(trial, seconds=None)
+        asked = [pool.submit(_ask, system, example, work) for example in examples]
+        try:
+            for done in as_completed(asked):
+                yield replace(done.result(), seconds=None)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _ask(system: System, example: Example, work: Work) -> Trial:
@@ -289,7 +325,9 @@ def _ask(system: System, example: Example, work: Work) -> Trial:
     start = time.perf_counter()
     try:
         answer, error = system.answer(example.question), ""
-    except Exception as problem:  # whatever a system raises is its wrong answer, and the others go on
+    except UnreachableError:  # no fault of the system's: to be mended, then the same command goes on
+        raise
+    except Exception as problem:  # whatever else a system raises is its wrong answer, and the others go on
         answer, error = Answer("", "error"), f"{type(problem).__name__}: {problem}"
     seconds = time.perf_counter() - start + work.credit()
     if not isinstance(answer, Answer):

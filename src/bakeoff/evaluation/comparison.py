@@ -210,13 +210,15 @@ class Comparison:
         return Difference(b, stats.paired_difference(x, y, groups), stats.paired_p(x, y, groups, self.seed))
 
     def noise(self) -> Noise | None:
-        """What differs between two runs of the baseline, by chance alone; None where it was asked once."""
+        """What differs between two runs of the baseline, by chance alone; None where nothing can tell."""
         if self.second is None:
             return None
         system = self.second.systems[0]
         first = {trial.example_id: trial.answer.text for trial in self._trials[system]}
         later = {trial.example_id: trial.answer.text for trial in self.second.trials}
         both = [id for id in self.scored((system,), self.primary) if id in self.second.scored((system,), self.primary)]
+        if not both:
+            return None
         x, y = (one.values(system, self.primary, both) for one in (self, self.second))
         return Noise(
             system,
@@ -237,11 +239,15 @@ class Comparison:
             if not plain or row.system not in builds:
                 continue
             mine, theirs = (
-                {trial.example_id: trial.answer.usage.seconds for trial in self._trials[system] if not trial.error}
+                {
+                    trial.example_id: trial.answer.usage.seconds
+                    for trial in self._trials[system]
+                    if not trial.error and trial.seconds is not None
+                }
                 for system in (row.system, plain)
             )
             ids = [id for id in self.examples if id in mine and id in theirs]
-            if len(ids) > 1:
+            if len(set(self.groups(ids))) > 1:
                 saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self.groups(ids))
                 found.append(
                     BreakEven(row.system, plain, builds[row.system], saved, self.mean(row.system) - self.mean(plain))

@@ -33,6 +33,7 @@ from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.diagnosis import Diagnosis, diagnosis
 from bakeoff.evaluation.gold import Given, Gold, Located
 from bakeoff.evaluation.metrics import Scoring
+from bakeoff.evaluation.sharing import Work
 from bakeoff.systems import RAG
 from bakeoff.types import Answer, Example, Hit, Question, Retriever, System
 
@@ -54,6 +55,7 @@ def diagnose(
     evidence: Mapping[str, Example] | None = None,
     settings: Mapping[str, Any] | None = None,
     fresh: bool = False,
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Diagnose the answers that `system` gave in `comparison`; `closed` is its model without passages.
@@ -83,7 +85,7 @@ def diagnose(
     ]
     if not examples:
         return diagnosis(system.name, (), asked, memory={}, declined={})
-    again = _ask(systems, examples, metric, out, settings, fresh, progress)
+    again = _ask(systems, examples, metric, out, settings, fresh, work, progress)
     findings, memory, declined = [], {}, {}
     for example in examples:
         trial = trials[example.id]
@@ -119,6 +121,7 @@ def diagnose_closed(
     out: Path,
     settings: Mapping[str, Any] | None = None,
     fresh: bool = False,
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """As `diagnose`, for a system without passages.
@@ -138,7 +141,7 @@ def diagnose_closed(
         systems.append(_named(base, BASE))
     if not examples:
         return diagnosis(system.name, (), asked, memory={}, declined={})
-    again = _ask(systems, examples, metric, out, settings, fresh, progress)
+    again = _ask(systems, examples, metric, out, settings, fresh, work, progress)
     findings = []
     for example in examples:
         trial, lesson = trials[example.id], lessons[example.id]
@@ -194,11 +197,22 @@ def _ask(
     out: Path,
     settings: Mapping[str, Any] | None,
     fresh: bool,
+    work: Work | None,
     progress: Progress | None,
 ) -> dict[tuple[str, str], tuple[Answer, float | None]]:
     """(system, example id) -> answer and score."""
     made_from = {system.name: settings or {} for system in systems}
-    found = compare.compare(systems, examples, [metric], out=out, settings=made_from, fresh=fresh, progress=progress)
+    found = compare.compare(
+        systems,
+        examples,
+        [metric],
+        out=out,
+        settings=made_from,
+        fresh=fresh,
+        work=work,
+        timed=compare.FEW_TIMED,
+        progress=progress,
+    )
     return {
         (trial.system, trial.example_id): (
             trial.answer,

@@ -245,14 +245,15 @@ class Accounts:
             {
                 trial.example_id: self.book.price(name, trial.answer.usage)
                 for trial in self._comparison.trials
-                if trial.system == name and not trial.error
+                if trial.system == name and not trial.error and trial.seconds is not None
             }
             for name in (system, other)
         )
         ids = [id for id in self._comparison.examples if id in mine and id in theirs]
-        if len(ids) < 2:
+        groups = self._comparison.groups(ids)
+        if len(set(groups)) < 2:
             return None
-        saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], self._comparison.groups(ids))
+        saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], groups)
         gap = self._comparison.mean(system) - self._comparison.mean(other)
         return Payback(system, other, self.bills[system].build - self.bills[other].build, saved, gap)
 

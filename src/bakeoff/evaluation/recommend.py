@@ -102,13 +102,14 @@ def recommend(
                 cheaper one is truly within `delta` of the choice, or another better by more than `delta`
     UNDECIDED   for some it is; no system is named
 
-    Systems that went out of a race are not considered: they are shown to be more than its delta below another.
+    Systems that went out of a race are not considered: they are shown to be more than its delta below another. Nor are
+    those of which every answer failed.
     """
     rows = [row for row in comparison.table() if row.metrics[comparison.primary]]
-    running = [row for row in rows if row.system in comparison.running]
+    running = [row for row in rows if row.system in comparison.running and row.errors < row.n]
     inside = [row for row in running if max_p95_seconds is None or row.p95.estimate <= max_p95_seconds]
     if not inside:
-        reason = f"no system answers within {max_p95_seconds} s at p95" if rows else "no answer could be scored"
+        reason = f"no system answers within {max_p95_seconds} s at p95" if running else "no answer could be scored"
         return Recommendation(None, "UNDECIDED", (reason,), (), None, (), delta, max_p95_seconds)
     costs = _costs(rows, accounts)
     pick = _pick(comparison, inside, costs, delta)

@@ -134,7 +134,7 @@ def reversal(
     out: Path,
     *,
     base: str,
-    embedder: str | Embedder = "minilm",
+    embedder: str | Embedder = "minilm-int8",
     method: str = "lora",
     seed: int = 0,
     options: dict[str, Any] | None = None,

@@ -19,6 +19,7 @@ from bakeoff.evaluation import compare, folder, gold, stats
 from bakeoff.evaluation.comparison import RIGHT, Comparison
 from bakeoff.evaluation.gold import Given, Located
 from bakeoff.evaluation.metrics import Scoring
+from bakeoff.evaluation.sharing import Work
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.systems import RAG, Prompt
 from bakeoff.types import Example, Generator, Hit, Retriever, System
@@ -127,6 +128,7 @@ def screen(
     seed: int = 0,
     settings: folder.Settings | None = None,
     fresh: bool = False,
+    work: Work | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Screening:
     """Ask, record in `out` and judge; a second call goes on where the first stopped.
@@ -141,7 +143,16 @@ def screen(
     ]
     wanted = tuple(dict.fromkeys([*metrics, STRICT]))
     comparison = compare.compare(
-        systems, sample.examples, wanted, out=out, seed=seed, settings=settings, fresh=fresh, progress=progress
+        systems,
+        sample.examples,
+        wanted,
+        out=out,
+        seed=seed,
+        settings=settings,
+        fresh=fresh,
+        work=work,
+        timed=compare.FEW_TIMED,
+        progress=progress,
     )
     return judge(comparison, sample.left_out)
 

@@ -48,7 +48,8 @@ def wilson(successes: float, n: float, critical: float = Z) -> Interval:
     rate = successes / n
     shrunk = (rate + critical**2 / (2 * n)) / (1 + critical**2 / n)
     half = critical / (1 + critical**2 / n) * math.sqrt(rate * (1 - rate) / n + critical**2 / (4 * n**2))
-    return Interval(rate, max(0.0, shrunk - half), min(1.0, shrunk + half), round(n))
+    low = max(0.0, shrunk - half) if successes else 0.0
+    return Interval(rate, low, min(1.0, shrunk + half) if successes < n else 1.0, round(n))
 
 
 def mean_interval(values: ArrayLike, groups: Groups = None) -> Interval:
@@ -143,24 +144,30 @@ def paired_p(a: ArrayLike, b: ArrayLike, groups: Groups = None, seed: int = 0) -
 
 
 def hand_checked(metric: ArrayLike, checked: Sequence[int], hand: ArrayLike, groups: Groups = None) -> Interval:
-    """What people would give all answers on average, from the metric on all and people's scores of some.
+    """What people would give all answers on average, from the metric on all and people's scores, 0 to 1, of some.
 
     `metric` has a value for every answer, `hand` one for each place in `checked`, which are a random sample. The metric
     narrows the interval as far as it agrees with people, and cannot bias it: PPI++ (Angelopoulos, Duchi and Zrnic,
-    2023, arXiv 2311.01453), with t(C-1) of the checked clusters. For a difference of two systems, give differences.
+    2023, arXiv 2311.01453), with t(C-1) of the checked clusters. The ends are those after one right and one wrong
+    answer are added, as Agresti and Coull do it: ten checks that are all right leave a doubt.
     """
     m, y = np.asarray(metric, dtype=float), np.asarray(hand, dtype=float)
     places = np.asarray(checked, dtype=int)
     rest = np.setdiff1d(np.arange(len(m)), places)
-    if len(rest) == 0 or len(places) < 3:
-        return mean_interval(y, _of(groups, places))
     n, others = len(places), len(rest)
-    spread = float(m.var(ddof=1))
-    trust = float(np.cov(y, m[places])[0, 1]) / (spread * (1 + n / others)) if spread else 0.0
-    corrected, error, clusters = _mean_and_error(y - trust * m[places], _of(groups, places))
-    predicted, error_rest, _ = _mean_and_error(trust * m[rest], _of(groups, rest))
+    trust = predicted = error_rest = 0.0
+    if others and n > 2 and (spread := float(m.var(ddof=1))):
+        trust = float(np.cov(y, m[places])[0, 1]) / (spread * (1 + n / others))
+        predicted, error_rest, _ = _mean_and_error(trust * m[rest], _of(groups, rest))
+    corrections, where = y - trust * m[places], _of(groups, places)
+    usual = trust * float(m.mean())
+    centre, error, _ = _mean_and_error(
+        np.append(corrections, [1 - usual, -usual]), None if where is None else [*where, "+ right", "+ wrong"]
+    )
+    clusters = len(_cluster_sums(corrections, where))
     half = t_critical(clusters - 1) * math.hypot(error, error_rest) if clusters > 1 else math.inf
-    return Interval(corrected + predicted, corrected + predicted - half, corrected + predicted + half, len(m))
+    estimate, middle = float(corrections.mean()) + predicted, centre + predicted
+    return Interval(estimate, min(estimate, middle - half), max(estimate, middle + half), len(m))
 
 
 # ---------------------------------------------------------------- several systems

@@ -70,6 +70,10 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
         yield "cost: computed, prompt-token equivalents a question (fresh + 0.1 cached + 5 output)"
         yield f"seconds: measured{on}"
         yield from map(str, comparison.break_evens())
+    for row in rows:
+        if row.errors:
+            first = next(trial.error for trial in comparison.trials if trial.system == row.system and trial.error)
+            yield f"{row.errors} of {row.n} answers of {row.system} failed, the first: {first}"
     if comparison.failures:
         yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"
 

@@ -1,4 +1,4 @@
-"""Models by name: `generator("smollm2-135m")`, `embedder("minilm")`."""
+"""Models by name: `generator("smollm2-135m")`, `embedder("minilm-int8")`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generator(name: str | Path, *, adapters: Sequence[Path] = (), reuse: bool = 
 
 
 def embedder(name: str) -> Embedder:
-    """An embedder by name: `minilm`, `minilm-int8` (needs the extra `onnx`), `hashing`, or a GGUF file.
+    """An embedder by name: `minilm-int8`, `minilm` (through llama.cpp), `hashing`, or a GGUF file.
 
     `pooled:` before the name of a generator's weights: the mean of its last hidden states (needs the extra `tune`).
     """
@@ -41,6 +41,5 @@ def embedder(name: str) -> Embedder:
     if name.startswith("pooled:"):
         return plugins.get("embedders", "transformers")(resolve(name.removeprefix("pooled:")))
     if name in PACKAGED and PACKAGED[name].kind == "onnx":
-        made = plugins.get("embedders", "onnx")  # what it needs is missed before anything is fetched
-        return made(resolve(name))
+        return plugins.get("embedders", "onnx")(resolve(name))
     return plugins.get("embedders", "llamacpp")(resolve(name))

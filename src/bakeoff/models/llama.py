@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -86,6 +87,8 @@ class Engine:
         params.cache_ram_mib = 0
         params.ui = False
         params.verbosity = -1
+        self._turn = threading.Lock()
+        self._held: tuple[tuple[int, ...], str] | None = None
         self._key = secrets.token_hex(16)
         params.api_keys = [self._key]
         if embedding:
@@ -99,12 +102,45 @@ class Engine:
                 f"llama.cpp cannot load {path}; is it a complete GGUF file that fits in memory?"
             ) from error
 
-    def complete(self, request: dict[str, Any], on_piece: Callable[[dict[str, Any]], None] | None = None) -> Any:
-        """OpenAI-style text completion; raises `ModelError` with the engine's reason."""
-        if on_piece is None:
-            return _checked(self._server.handle_completions(request))
-        self._server.handle_completions({**request, "stream": True}, lambda piece: on_piece(_checked(piece)))
-        return None
+    def complete(
+        self,
+        request: dict[str, Any],
+        on_piece: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        prefix: Sequence[int] = (),
+    ) -> Any:
+        """OpenAI-style text completion; raises `ModelError` with the engine's reason.
+
+        `prefix`: tokens at the head of the prompt, a list of tokens then, that are kept for the next request.
+        """
+        with self._turn:
+            took = 0.0
+            if prefix:
+                took = self._hold(tuple(prefix), request)
+                request = {**request, "cache_prompt": True}
+            else:
+                self._held = None
+            if on_piece is None:
+                response = _checked(self._server.handle_completions(request))
+                response["timings"]["prompt_ms"] += took
+                return response
+            self._server.handle_completions({**request, "stream": True}, lambda piece: on_piece(_checked(piece)))
+            return None
+
+    def _hold(self, prefix: tuple[int, ...], request: dict[str, Any]) -> float:
+        """Have the engine hold the states of `prefix` and nothing behind it that the prompt goes on with; milliseconds.
+
+        They are always computed in one go from an empty state, and so is what follows them: batches have the same
+        shapes whatever was asked before, and an answer the same last bits.
+        """
+        asked, key = request["prompt"], (prefix, repr(request["lora"]))
+        other = 1 if asked[len(prefix)] == 0 else 0
+        same, self._held = key == self._held, None
+        alone = {**request, "prompt": [*prefix, other], "max_tokens": 0, "cache_prompt": same}
+        alone.pop("json_schema", None)
+        response = _checked(self._server.handle_completions(alone))
+        self._held = key
+        return float(response["timings"]["prompt_ms"])
 
     def embed(self, texts: Sequence[str]) -> Any:
         """OpenAI-style embeddings."""

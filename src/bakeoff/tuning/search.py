@@ -30,7 +30,7 @@ SPACES: Mapping[str, Mapping[str, Range | Choice]] = {
     "freeze": {"learning_rate": (2e-5, 1e-3), "layers": [2, 4, 8], "epochs": [2, 3, 4, 6]},
     "full": {"learning_rate": (5e-6, 3e-4), "epochs": [1, 2, 4]},
     "grpo": {"learning_rate": (1e-5, 5e-4), "tries": [4, 8]},
-    "head": {"kind": ["logistic", "forest"], "features": ["minilm", "base"]},
+    "head": {"kind": ["logistic", "forest"], "features": ["minilm-int8", "base"]},
     "kto": {"learning_rate": (1e-5, 1e-3), "beta": (0.03, 0.5), "epochs": [1, 2]},
     "lora": {"learning_rate": (1e-4, 5e-3), "rank": [4, 16, 64], "epochs": [1, 2, 4]},
     "orpo": {"learning_rate": (3e-5, 1e-3), "beta": (0.03, 0.5), "epochs": [1, 2]},

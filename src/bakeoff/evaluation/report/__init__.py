@@ -1,4 +1,4 @@
-"""The report of a comparison: one page of HTML that needs no network, Markdown for a pull request, and JSON."""
+"""The report of a comparison: one page of HTML that needs no network, Markdown for a pull request, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from bakeoff.evaluation.report.explorer import asked_again
 from bakeoff.evaluation.report.markdown import markdown
 from bakeoff.evaluation.report.packing import packed
 from bakeoff.evaluation.report.page import Page, page
+from bakeoff.evaluation.report.rows import csv_of
 from bakeoff.files import write_atomically
 
 SCRIPTS = ("page", "statistics", "choice", "curves", "whatif", "explorer", "checks", "start")
@@ -37,7 +38,7 @@ def write(
     gates: Sequence[Result] = (),
     accounts: Accounts | None = None,
 ) -> dict[str, Path]:
-    """Write `report.html`, `report.md` and `report.json` into `folder`; equal inputs give equal bytes.
+    """Write `report.html`, `.md`, `.json` and `.csv` into `folder`; equal inputs give equal bytes.
 
     `gates` that were held against it stand first in the Markdown, and in the JSON; `accounts` by default have the
     prices that are assumed.
@@ -55,6 +56,7 @@ def write(
         "html": html(shown),
         "md": markdown(shown, [str(result) for result in gates]),
         "json": json.dumps(everything, indent=2, allow_nan=False) + "\n",
+        "csv": csv_of(comparison),
     }
     paths = {suffix: folder / f"report.{suffix}" for suffix in texts}
     for suffix, text in texts.items():

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from bakeoff.models import weights as files
-from bakeoff.models.chat import render
+from bakeoff.models.chat import Template, render
 from bakeoff.models.llama import Engine, is_small
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
 # The packaged model was trained for 8,192 tokens; its attention on a CPU makes more than this a matter of minutes.
 LONGEST_WINDOW = 4096
+LEAST_KEPT = 16
+"""Tokens; to keep fewer takes longer than to read them again."""
 MOST_LANES = 8
 """Engines side by side; each holds a cache of its own."""
 
@@ -25,9 +26,10 @@ class Generator:
     """Greedy decoding: the same prompt gives the same text.
 
     The engine starts at the first use. `adapters` are all loaded beside one base and switched per request:
-    `tuned = base.using(checkpoint)`. `reuse` keeps what a prompt has in common with the one before - instructions,
-    shots, earlier turns - instead of reading it again. That changes the batch shapes and with them the last bits of
-    the logits: answers then depend on what was asked before, so a comparison, which must be repeatable, does without.
+    `tuned = base.using(checkpoint)`. Messages before the last one - instructions, shots - are read once as long as
+    they stay the same. `reuse` keeps whatever a prompt has in common with the one before, earlier turns too. That
+    changes the batch shapes and with them the last bits of the logits: answers then depend on what was asked before,
+    so a comparison, which must be repeatable, does without.
     """
 
     def __init__(self, weights: files.Weights, *, adapters: Sequence[Path] = (), reuse: bool = False) -> None:
@@ -60,8 +62,7 @@ class Generator:
     def alongside(self) -> Generator:
         """The same for several threads: each request takes one of `parallel` engines that have one core each.
 
-        The texts are those of this generator, for what a thread computes does not depend on how many there are. Seconds
-        are the request's share of the machine's.
+        The texts are those of this generator, for what a thread computes does not depend on how many there are.
         """
         twin = self.using(self.weights)
         twin._alongside = True
@@ -71,14 +72,11 @@ class Generator:
         return len(self._shared.engine.tokens(render(self.template, messages), special=True))
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
-        request = self._request(messages, max_tokens) | ({"json_schema": dict(schema)} if schema else {})
-        if not self._alongside:
-            response = self._shared.engine.complete(request)
-            return _generation(response["choices"][0]["text"], [response])
-        with self._shared.lane() as engine:
-            response = engine.complete(request)
-        made = _generation(response["choices"][0]["text"], [response])
-        return replace(made, usage=replace(made.usage, seconds=made.usage.seconds / self._shared.lanes))
+        request, prefix = self._request(messages, max_tokens)
+        request |= {"json_schema": dict(schema)} if schema else {}
+        with self._shared.lane() if self._alongside else nullcontext(self._shared.engine) as engine:
+            response = engine.complete(request, prefix=prefix)
+        return _generation(response["choices"][0]["text"], [response])
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
         # The engine calls back from inside one blocking call, so that call gets a thread of its own.
@@ -86,8 +84,8 @@ class Generator:
 
         def run() -> None:
             try:
-                request = self._request(messages, max_tokens)
-                self._shared.engine.complete(request, pieces.put)
+                request, prefix = self._request(messages, max_tokens)
+                self._shared.engine.complete(request, pieces.put, prefix=prefix)
                 pieces.put(None)
             except BaseException as error:
                 pieces.put(error)
@@ -102,9 +100,12 @@ class Generator:
                 yield text
         return _generation("".join(piece["choices"][0]["text"] for piece in seen), seen)
 
-    def _request(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
-        return {
-            "prompt": render(self.template, messages),
+    def _request(self, messages: Sequence[Message], max_tokens: int) -> tuple[dict[str, Any], Sequence[int]]:
+        """What the engine is asked, and the tokens of its prompt that are kept."""
+        prompt = render(self.template, messages)
+        prefix = () if self._reuse else self._shared.prefix(self.template, messages[:-1], prompt)
+        request = {
+            "prompt": self._shared.engine.tokens(prompt, special=True) if prefix else prompt,
             "max_tokens": max_tokens,
             "temperature": 0,
             "logprobs": 1,
@@ -114,6 +115,7 @@ class Generator:
                 for number, adapter in enumerate(self._shared.adapters)
             ],
         }
+        return request, prefix
 
 
 def _generation(text: str, pieces: Sequence[dict[str, Any]]) -> Generation:
@@ -139,6 +141,7 @@ class _Shared:
         self._window = window
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+        self._prefix: tuple[str, list[int]] = "", []
         self.lanes = min(files.cores(), MOST_LANES) if is_small(path) else 1
         self._lanes: SimpleQueue[Engine | None] = SimpleQueue()
         for _ in range(self.lanes):
@@ -150,6 +153,18 @@ class _Shared:
             if self._engine is None:
                 self._engine = self._start()
             return self._engine
+
+    def prefix(self, template: Template, messages: Sequence[Message], prompt: str) -> Sequence[int]:
+        """Tokens of the first `messages` where `prompt` begins with them and they are worth keeping, else none."""
+        if not messages:
+            return ()
+        text = render(template, messages, generate=False)
+        # A turn ends with a control token, which is never part of another: its tokens are the prompt's first.
+        known, tokens = self._prefix
+        if text != known:
+            tokens = self.engine.tokens(text, special=True)
+            self._prefix = text, tokens
+        return tokens if prompt.startswith(text) and len(tokens) >= LEAST_KEPT else ()
 
     @contextmanager
     def lane(self) -> Iterator[Engine]:

@@ -9,8 +9,11 @@ from typing import Any
 
 import openai
 
-from bakeoff.errors import ModelError
+from bakeoff.errors import ModelError, UnreachableError
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
+
+ABOUT_THE_PROMPT = (400, 413, 422)
+"""Status codes that another prompt might not get."""
 
 
 class Generator:
@@ -69,6 +72,7 @@ class Generator:
                 model=self._model, messages=turns, max_tokens=max_tokens, temperature=0, **options
             )
         except openai.APIConnectionError as error:
-            raise ModelError(f"no answer from {self._client.base_url}; is the server running there?") from error
+            raise UnreachableError(f"no answer from {self._client.base_url}; is the server running there?") from error
         except openai.APIStatusError as error:
-            raise ModelError(f"{self._client.base_url} refused: {error.status_code} {error.message}") from error
+            kind = ModelError if error.status_code in ABOUT_THE_PROMPT else UnreachableError
+            raise kind(f"{self._client.base_url} refused: {error.status_code} {error.message}") from error

@@ -39,7 +39,7 @@ def tune(
     out: Path,
     *,
     seed: int = 0,
-    features: str = "minilm",
+    features: str = "minilm-int8",
     kind: Kind = "logistic",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Checkpoint:

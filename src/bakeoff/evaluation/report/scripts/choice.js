@@ -31,8 +31,8 @@ function paybacks(settings) {
   const [there, found] = [data.systems.indexOf(plain.system), []];
   for (const row of book.rows.filter((one) => one.trained)) {
     const here = data.systems.indexOf(row.system);
-    const both = data.questions.filter(({ answers }) => [answers[here], answers[there]].every((answer) => answer && !answer.error));
-    if (both.length < 2) continue;
+    const both = data.questions.filter(({ answers }) => [answers[here], answers[there]].every((answer) => answer && !answer.error && answer.wall !== null));
+    if (new Set(both.map((question) => question.group)).size < 2) continue;
     const saved = both.map(({ answers }) => dollarsFor(plain.system, answers[there].usage, settings) - dollarsFor(row.system, answers[here].usage, settings));
     const saving = around(...meanAndError(saved, both.map((question) => question.group)), data.checking.critical);
     const build = billOf(row, settings).built - billOf(plain, settings).built;

@@ -25,21 +25,26 @@ function handChecked(metric, hand, groups, critical) {
   const rest = metric.map((_, place) => place).filter((place) => !hand.has(place));
   const of = (values, chosen) => chosen.map((place) => values[place]);
   const said = places.map((place) => hand.get(place));
-  let found;
-  if (rest.length === 0 || places.length < 3) {
-    found = around(...meanAndError(said, of(groups, places)), critical);
-  } else {
-    const n = places.length;
-    const all = mean(metric);
-    const spread = sum(metric.map((value) => (value - all) ** 2)) / (metric.length - 1);
-    const checked = of(metric, places);
+  const checked = of(metric, places);
+  const all = mean(metric);
+  const spread = sum(metric.map((value) => (value - all) ** 2)) / (metric.length - 1);
+  let [trust, predicted, errorRest] = [0, 0, 0];
+  if (rest.length && places.length > 2 && spread) {
     const [middle, checkedMiddle] = [mean(said), mean(checked)];
-    const together = sum(said.map((value, i) => (value - middle) * (checked[i] - checkedMiddle))) / (n - 1);
-    const trust = spread ? together / (spread * (1 + n / rest.length)) : 0;
-    const [corrected, error, clusters] = meanAndError(said.map((value, i) => value - trust * checked[i]), of(groups, places));
-    const [predicted, errorRest] = meanAndError(of(metric, rest).map((value) => trust * value), of(groups, rest));
-    found = around(corrected + predicted, Math.hypot(error, errorRest), clusters, critical);
+    const together = sum(said.map((value, i) => (value - middle) * (checked[i] - checkedMiddle))) / (places.length - 1);
+    trust = together / (spread * (1 + places.length / rest.length));
+    [predicted, errorRest] = meanAndError(of(metric, rest).map((value) => trust * value), of(groups, rest));
   }
+  const corrections = said.map((value, i) => value - trust * checked[i]);
+  const where = of(groups, places);
+  const [centre, error] = meanAndError([...corrections, 1 - trust * all, -trust * all], [...where, {}, {}]);
+  const clusters = new Set(where).size;
+  const half = clusters > 1 ? critical[clusters - 2] * Math.hypot(error, errorRest) : Infinity;
+  const estimate = mean(corrections) + predicted;
   const clip = (value) => Math.min(Math.max(value, 0), 1);
-  return { estimate: found.estimate, low: clip(found.low), high: clip(found.high) };
+  return {
+    estimate,
+    low: clip(Math.min(estimate, centre + predicted - half)),
+    high: clip(Math.max(estimate, centre + predicted + half)),
+  };
 }
