@@ -117,7 +117,8 @@ def test_what_is_loaded_again_is_what_was_trained(base: str, unbroken: Callable[
     if VARIANTS[variant][0] in LIKELIHOOD:
         # The loss that training reported, measured again on the files by another path through the model.
         mean = -sum(value for value, _ in after) / sum(count for _, count in after)
-        tolerance = 0.02 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-4  # training multiplies bfloat16
+        # Training multiplies bfloat16 where it can; that alone moves the loss of the untrained base by 0.03.
+        tolerance = 0.04 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-4
         assert mean == pytest.approx(facts["valid_loss_after"], abs=tolerance)
     assert after != before
 
@@ -203,7 +204,8 @@ def test_a_whole_model_can_be_loaded_by_any_tool(base: str, unbroken: Callable[[
 
 
 def test_frozen_layers_are_computed_once(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bakeoff.tuning.student import Tail, Whole
+    from bakeoff.tuning.student import Whole
+    from bakeoff.tuning.tail import Tail
 
     through: dict[str, int] = {"whole": 0, "tail": 0}
     for kind, name in ((Whole, "whole"), (Tail, "tail")):
@@ -221,15 +223,18 @@ def test_frozen_layers_are_computed_once(base: str, tmp_path: Path, monkeypatch:
 
 
 def test_preferences_move_towards_the_chosen_replies(base: str, unbroken: Callable[[str], Path]) -> None:
+    def leads(path: str | Path, examples: list[Example]) -> list[float]:
+        """By how much the chosen reply is the likelier."""
+        worse = [replace(example, references=(example.rejected,)) for example in examples]
+        both = zip(likelihoods(path, examples), likelihoods(path, worse), strict=True)
+        return [good[0] - bad[0] for good, bad in both]
+
     for method in ("dpo", "orpo", "kto"):
         facts = json.loads((unbroken(method) / "checkpoint.json").read_text())
         assert facts["preferred_after"] >= facts["preferred_before"]
-    pairs = [
-        (likelihoods(path, TRAIN), likelihoods(path, [replace(e, references=(e.rejected,)) for e in TRAIN]))
-        for path in (base, unbroken("dpo"))
-    ]
-    before, after = ([good[0] - bad[0] for good, bad in zip(*both, strict=True)] for both in pairs)
-    assert all(now > then for then, now in zip(before, after, strict=True))
+        gained = [now > then for then, now in zip(leads(base, VALID), leads(unbroken(method), VALID), strict=True)]
+        assert facts["rewarded_after"] == sum(gained) / len(VALID)
+    assert all(now > then for then, now in zip(leads(base, TRAIN), leads(unbroken("dpo"), TRAIN), strict=True))
 
 
 def test_the_losses_of_preferences_are_the_published_ones() -> None:
@@ -505,6 +510,64 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
     whole = tune("lora", base, TRAIN, VALID, out=tmp_path / "whole", seed=3, epochs=epochs, **METHODS["lora"]).path
     name = "adapter_model.safetensors"
     assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_the_last_layer_at_the_learnt_places_alone_learns_what_the_whole_one_does(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.integrations import sdpa_attention
+
+    from bakeoff.tuning import student, tail, training
+    from bakeoff.tuning.methods import freeze
+
+    examples = [replace(example, question="why? " * (3 * n)) for n, example in enumerate(TRAIN)]
+    found, asked = [], []
+    plain = sdpa_attention.sdpa_attention_forward
+
+    def attention(module: Any, query: Any, key: Any, *rest: Any, **more: Any) -> Any:
+        asked.append((query.shape[2], key.shape[2]))
+        return plain(module, query, key, *rest, **more)
+
+    monkeypatch.setattr(sdpa_attention, "sdpa_attention_forward", attention)
+    for cut in (False, True):
+        pupil = student.load(base)
+        rows, decoder = pupil.rows(examples, 200), pupil.model.base_model
+        model = student.Whole(pupil.model, bf16=False)
+        if cut:
+            frontier = freeze._frontier(model, decoder.layers[1], rows, 1, tmp_path / "frontier.bin")
+            decoder.layers = decoder.layers[1:]
+            decoder.config.num_hidden_layers = 1
+            model = tail.Tail(pupil.model, frontier, bf16=False)
+        decoder.layers[-1].requires_grad_(True)
+        loss = training.token_loss(model, rows)
+        found.append((loss, *torch.autograd.grad(loss, list(decoder.layers[-1].parameters()))))
+    assert asked == [(max(row.trained for row in rows), max(len(row.ids) for row in rows))]
+    assert len(found[1]) == 10
+    for whole, part in zip(*found, strict=True):
+        torch.testing.assert_close(part, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "freeze"])
+def test_weights_cast_once_a_step_become_what_casting_them_for_each_piece_makes_of_them(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    from bakeoff.tuning.student import Student
+
+    monkeypatch.setattr("bakeoff.tuning.student.multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr("bakeoff.tuning.training.PIECE_TOKENS", 30)
+    plain, counts, written = Student.multiplied, [], []
+    for once in (True, False):
+
+        def multiplied(self: Student, once: bool = once) -> list[Any]:
+            counts.append(len(plain(self)))
+            return plain(self) if once else []
+
+        monkeypatch.setattr(Student, "multiplied", multiplied)
+        out = tmp_path / str(once)
+        tune(method, base, TRAIN, VALID, out=out, seed=3, epochs=2, batch_size=3, **METHODS[method])
+        written.append((out / "model.safetensors").read_bytes())
+    assert counts == [{"full": 14, "freeze": 7}[method]] * 2
+    assert written[0] == written[1]
 
 
 # ---------------------------------------------------------------- search

@@ -76,19 +76,11 @@ def referenced(model: training.Model, found: Sequence[Pair], cores: int) -> list
     return [replace(pair, reference=two) for pair, two in zip(found, twos, strict=True)]
 
 
-def agreement(model: training.Model, found: Sequence[Pair], cores: int) -> float | None:
-    """Share of the pairs whose chosen reply is the likelier one, by the mean of its tokens; None for no pairs."""
-    if not found:
-        return None
-    asked = referenced(model, found, cores)
-    right = [pair.reference[0] / pair.chosen.trained > pair.reference[1] / pair.rejected.trained for pair in asked]
-    return sum(right) / len(right)
-
-
 def both(model: training.Model, part: Sequence[Pair]) -> tuple[Tensor, Tensor]:
-    """Log-probabilities [N] of the chosen and of the rejected replies, from one batch."""
+    """Log-probabilities and tokens, [N, 2] each, of the chosen and the rejected replies; from one batch."""
     found = training.logprobs(model, [pair.chosen for pair in part] + [pair.rejected for pair in part])
-    return found[: len(part)], found[len(part) :]
+    lengths = found.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+    return found.view(2, -1).T, lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +104,42 @@ def paired(
     """Lessons in pairs, each with the log-probabilities from before."""
 
     def read(pupil: Student, model: training.Model) -> Lessons:
-        train_pairs, valid_pairs = pairs(pupil, train, max_length), pairs(pupil, valid, max_length)
-        return Lessons(
-            referenced(model, train_pairs, pupil.workers),
-            referenced(model, valid_pairs, pupil.workers),
-            loss,
-            preferred(model, valid_pairs, pupil.workers),
+        train_pairs, valid_pairs = (
+            referenced(model, pairs(pupil, part, max_length), pupil.workers) for part in (train, valid)
         )
+        return Lessons(train_pairs, valid_pairs, loss, preferred(model, valid_pairs, pupil.workers))
 
     return read
 
 
 def preferred(model: training.Model, found: Sequence[Pair], cores: int) -> Callable[[], dict[str, float | None]]:
-    """How often the chosen reply is the likelier one, measured now, and once more when the result is called."""
-    before = agreement(model, found, cores)
-    return lambda: {"preferred_before": before, "preferred_after": agreement(model, found, cores)}
+    """Shares of pairs that hold their log-probabilities from before, to be asked for after; None for no pairs.
+
+    `preferred`: the chosen reply is the likelier one, by the mean of its tokens. `rewarded`: it has gained more since,
+    which is DPO's implicit reward, so that half of them would be chance.
+    """
+
+    def facts() -> dict[str, float | None]:
+        now = referenced(model, found, cores)
+        gained = [
+            after.reference[0] - before.reference[0] > after.reference[1] - before.reference[1]
+            for before, after in zip(found, now, strict=True)
+        ]
+        return {
+            "preferred_before": _share(_likelier(found)),
+            "preferred_after": _share(_likelier(now)),
+            "rewarded_after": _share(gained),
+        }
+
+    return facts
+
+
+def _likelier(found: Sequence[Pair]) -> list[bool]:
+    return [pair.reference[0] / pair.chosen.trained > pair.reference[1] / pair.rejected.trained for pair in found]
+
+
+def _share(verdicts: Sequence[bool]) -> float | None:
+    return sum(verdicts) / len(verdicts) if verdicts else None
 
 
 def fit(

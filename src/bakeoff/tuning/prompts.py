@@ -15,17 +15,18 @@ from torch import Tensor
 from bakeoff.errors import ConfigError
 from bakeoff.models import prefix
 from bakeoff.tuning import training
-from bakeoff.tuning.student import Prefixed, Prompted, Student
+from bakeoff.tuning.student import Prefixed, Prompted, Student, load
 from bakeoff.types import Example
 
 TEXT = "You are a careful assistant. Answer what is asked correctly, briefly, and in the form that was asked for. "
 
 
-def start(student: Student, method: str, tokens: int, text: str) -> Tensor:
-    """Embeddings [tokens, H] of `text`, repeated or cut to that many tokens; the model is then ready to train behind.
+def start(method: str, base: str, tokens: int, text: str) -> tuple[Student, Tensor]:
+    """`base`, ready to train behind, and its embeddings [tokens, H] of `text`, repeated or cut to that many tokens.
 
     Raises `ConfigError` for a text without tokens.
     """
+    student = load(base)
     ids = student.tokenizer.encode(text, add_special_tokens=False).ids
     if not ids:
         raise ConfigError(f"{method}: text is empty; leave it out, or write what the prompt should start as")
@@ -34,7 +35,7 @@ def start(student: Student, method: str, tokens: int, text: str) -> Tensor:
     embedded: Tensor = student.model.get_input_embeddings()(
         torch.tensor(repeated, device=student.model.device)
     ).detach()
-    return embedded
+    return student, embedded
 
 
 def fit(

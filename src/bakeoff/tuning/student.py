@@ -52,6 +52,12 @@ class Student:
         """Raises `DataError` for an example that is too long, or has nothing to learn."""
         return encode(examples, self.template, self.tokenizer, max_length)
 
+    def multiplied(self) -> list[Tensor]:
+        """Trained weights that only products in bfloat16 read: those of linear layers without the embeddings' own."""
+        looked_up = {id(one.weight) for one in self.model.modules() if isinstance(one, nn.Embedding)}
+        linear = [one.weight for one in self.model.modules() if isinstance(one, nn.Linear)]
+        return [one for one in linear if self.bf16 and one.requires_grad and id(one) not in looked_up]
+
     def write(self, method: str, result: training.Training, out: Path, **facts: float | None) -> Checkpoint:
         """The protocol of the training, beside the weights that the method has written; `facts` are its own."""
         training.write(result, self.template, out, **facts)
@@ -152,20 +158,3 @@ class Prompted(Whole):
         embedded = torch.cat([vectors, self.model.get_input_embeddings()(ids)], dim=1)
         mask = torch.cat([mask.new_ones(len(rows), count), mask], dim=1)
         return self._last(inputs_embeds=embedded, attention_mask=mask)[:, count:]
-
-
-class Tail(Whole):
-    """The last layers of a model, trained on what the frozen ones below made of each row once.
-
-    `model` loses its first layers. `frontier`: row -> states [T, H] that its first trained layer is given.
-    """
-
-    def __init__(self, model: Any, frontier: dict[Row, Tensor], *, bf16: bool) -> None:
-        super().__init__(model, bf16=bf16)
-        self.frontier = frontier
-
-    def states(self, rows: Sequence[Row]) -> Tensor:
-        mask = self.padded(rows)[1]
-        embedded = nn.utils.rnn.pad_sequence([self.frontier[row].float() for row in rows], batch_first=True)
-        embedded = embedded.to(mask.device)
-        return self._last(inputs_embeds=embedded, attention_mask=mask)

@@ -119,6 +119,7 @@ def train(
     out: Path,
     loss: Callable[[Model, Any], Tensor] = token_loss,
     prepare: Callable[[int, Sequence[Items]], Sequence[Items]] = lambda step, batch: batch,
+    multiplied: Sequence[Tensor] = (),
     weight_decay: float = 0.0,
     patience: int = 0,
     progress: Progress | None = None,
@@ -126,13 +127,14 @@ def train(
     """Minimise `loss` over the items' weight with AdamW; keep the epoch that is best on `valid_items`, else the last.
 
     Goes on from the newest whole state in `out/state`. `prepare` may rewrite the batch of a step before its gradient is
-    taken. `patience`: end after so many epochs without a better one; 0 never does. The number of `cores` changes no
-    bit of the result, unless the model draws random numbers.
+    taken. `multiplied`: trained weights that nothing but products in bfloat16 reads. `patience`: end after so many
+    epochs without a better one; 0 never does. The number of `cores` changes no bit of the result, unless the model
+    draws random numbers.
     """
     shuffle = random.Random(seed)
     plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_items, batch_size, shuffle)]
     total = sum(item.size for _, batch in plan for item in batch)
-    learner, own = _Learner(model, loss, cores, weight_decay), team()
+    learner, own = _Learner(model, loss, cores, weight_decay, multiplied), team()
     keeper = _Keeper((out if own.leads else out.parent) / "state", learner, writes=own.leads)
     run = keeper.resumed() or _Run(before=learner.loss(valid_items))
     for number, (epoch, batch) in enumerate(plan, start=1):
@@ -230,15 +232,28 @@ class _Keeper:
 class _Learner:
     """A model that takes steps of AdamW, the pieces of a batch spread over the cores."""
 
-    def __init__(self, model: Model, loss: Callable[..., Tensor], cores: int, weight_decay: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        loss: Callable[..., Tensor],
+        cores: int,
+        weight_decay: float,
+        multiplied: Sequence[Tensor] = (),
+    ) -> None:
         self._model = model
         self._piece_loss = loss
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._read = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # Cast once a step instead of for each piece, which a gradient comes out of in bfloat16 either way.
+        halves = {id(parameter) for parameter in multiplied}
+        self._parameters = [one.detach().clone() if id(one) in halves else one for one in self._read]
         self._team = team()
         self._device = self._parameters[0].device
         self._budget = PIECE_TOKENS if self._device.type == "cpu" else PIECE_TOKENS * GPU_PIECES
         self._best: list[Tensor] = []
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=weight_decay)
+        # In one pass on the CPU: by default it takes a new array for each of its seven operations.
+        fused = self._device.type == "cpu"
+        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=weight_decay, fused=fused or None)
+        self._show(torch.bfloat16)
         torch.set_num_threads(1)
         self._cores = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
 
@@ -256,7 +271,7 @@ class _Learner:
         for value, gradients in self._cores.map(self._gradients, pieces(self._team.share(batch), self._budget)):
             total += value
             if sums is None:
-                sums = list(gradients)
+                sums = [gradient.float() for gradient in gradients]
             else:
                 for held, gradient in zip(sums, gradients, strict=True):
                     held += gradient
@@ -265,11 +280,12 @@ class _Learner:
         self._team.add(sums)
         self._team.add([total])
         for parameter, gradient in zip(self._parameters, sums, strict=True):
-            parameter.grad = gradient / weight
+            parameter.grad = gradient.div_(weight)
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
+        self._show(torch.bfloat16)
         return float(total) / weight
 
     def loss(self, items: Sequence[Item]) -> float | None:
@@ -287,10 +303,11 @@ class _Learner:
         self._best = [parameter.detach().clone() for parameter in self._parameters]
 
     def restore(self) -> None:
-        """Go back to the best weights."""
+        """Go back to the best weights; the model then holds all of them in fp32."""
         with torch.no_grad():
             for parameter, value in zip(self._parameters, self._best, strict=True):
                 parameter.copy_(value)
+        self._show(torch.float32)
 
     def dump(self) -> dict[str, Tensor]:
         """All that the next step depends on."""
@@ -314,10 +331,17 @@ class _Learner:
                 parameter.copy_(tensors[f"parameter.{number}"])
                 moments = {name: tensors[f"{name}.{number}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
                 self._optimizer.state[parameter] = {"step": tensors[f"step.{number}"], **moments}
+        self._show(torch.bfloat16)
+
+    def _show(self, kind: torch.dtype) -> None:
+        """Let the model read what it does not hold itself, in that precision."""
+        for read, parameter in zip(self._read, self._parameters, strict=True):
+            if read is not parameter:
+                read.data = parameter.to(kind)
 
     def _gradients(self, piece: Sequence[Item]) -> tuple[float, tuple[Tensor, ...]]:
         loss = self._piece_loss(self._model, piece)
-        return float(loss.detach()), torch.autograd.grad(loss, self._parameters)
+        return float(loss.detach()), torch.autograd.grad(loss, self._read)
 
     def _loss(self, piece: Sequence[Item]) -> float:
         with torch.no_grad():
@@ -332,16 +356,18 @@ def logprobs(model: Model, rows: Sequence[Row]) -> Tensor:
     """
     with model.autocast():
         states = model.states(rows)
-        longest = states.shape[1]
-        # The state at a position predicts the token after it.
-        places = [
-            number * longest + place - 1 for number, row in enumerate(rows) for place in range(row.prompt, len(row.ids))
-        ]
-        logits = model.logits(states.flatten(0, 1)[places])
+        logits = model.logits(states.flatten(0, 1)[predicting(rows, states.shape[1])])
     targets = torch.tensor([token for row in rows for token in row.ids[row.prompt :]], device=logits.device)
     losses = cross_entropy(logits.float(), targets, reduction="none")
     ends = accumulate(row.trained for row in rows)
     return -torch.stack([losses[end - row.trained : end].sum() for row, end in zip(rows, ends, strict=True)])
+
+
+def predicting(rows: Sequence[Row], longest: int) -> list[int]:
+    """Where in `rows`, padded to `longest` and put end to end, the state stands that predicts each trained token."""
+    return [
+        number * longest + place - 1 for number, row in enumerate(rows) for place in range(row.prompt, len(row.ids))
+    ]
 
 
 def padded(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:

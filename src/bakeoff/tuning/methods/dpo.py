@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -47,8 +46,7 @@ def tune(
     student.positive("dpo", beta=beta)
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
-        replies = torch.stack(preferences.both(model, part), dim=1)
-        lengths = replies.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+        replies, lengths = preferences.both(model, part)
         return losses(replies, replies.new_tensor([pair.reference for pair in part]), lengths, beta, loss).sum()
 
     return preferences.fit(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bakeoff.errors import ConfigError
 from bakeoff.tuning import student, training
 from bakeoff.tuning.rows import Row, pieces
+from bakeoff.tuning.tail import Tail
 from bakeoff.types import Checkpoint, Example
 
 TOLERANCE = 0.05
@@ -56,9 +57,10 @@ def tune(
     frontier = _frontier(uncut, decoder.layers[-layers], [*train_rows, *valid_rows], cores, file)
     with torch.no_grad():
         before = training.logprobs(uncut, train_rows[:1])
+    attention = decoder.config._attn_implementation
     every, decoder.layers = decoder.layers, nn.ModuleList(list(decoder.layers)[-layers:])
     decoder.config.num_hidden_layers = layers
-    tail = student.Tail(pupil.model, frontier, bf16=bf16)
+    tail = Tail(pupil.model, frontier, bf16=bf16)
     with torch.no_grad():
         if (training.logprobs(tail, train_rows[:1]) - before).abs() > TOLERANCE * train_rows[0].trained:
             raise ConfigError(f"freeze: {base} cannot be cut in two after its layers; use lora or full")
@@ -72,6 +74,7 @@ def tune(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        multiplied=pupil.multiplied(),
         weight_decay=weight_decay,
         patience=patience,
         cores=cores,
@@ -80,6 +83,7 @@ def tune(
     )
     decoder.layers = every
     decoder.config.num_hidden_layers = len(every)
+    decoder.config._attn_implementation = attention
     file.unlink()
     pupil.write_model(out)
     return pupil.write("freeze", result, out)

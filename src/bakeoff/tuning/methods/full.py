@@ -41,6 +41,7 @@ def tune(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        multiplied=pupil.multiplied(),
         weight_decay=weight_decay,
         patience=patience,
         cores=pupil.workers,

@@ -111,11 +111,12 @@ def _lessons(
         return (weights * (1 - torch.sigmoid(beta * sign * gain))).sum()
 
     both = [example for example in valid if example.rejected and (example.references or example.messages)]
+    valid_pairs = preferences.referenced(model, preferences.pairs(pupil, both, max_length), cores)
     return preferences.Lessons(
         _referenced(model, train_items, cores),
         _referenced(model, valid_items, cores),
         judged_loss,
-        preferences.preferred(model, preferences.pairs(pupil, both, max_length), cores),
+        preferences.preferred(model, valid_pairs, cores),
         moved,
     )
 

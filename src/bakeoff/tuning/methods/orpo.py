@@ -44,8 +44,7 @@ def tune(
     student.positive("orpo", beta=beta)
 
     def pair_loss(model: training.Model, part: Sequence[Pair]) -> Tensor:
-        replies = torch.stack(preferences.both(model, part), dim=1)
-        lengths = replies.new_tensor([(pair.chosen.trained, pair.rejected.trained) for pair in part])
+        replies, lengths = preferences.both(model, part)
         return losses(replies / lengths, beta).sum()
 
     return preferences.fit(

@@ -33,8 +33,7 @@ def tune(
     Raises `DataError` for an example longer than `max_length` tokens: nothing is cut.
     """
     student.positive("p_tuning", tokens=tokens, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    pupil = student.load(base)
-    embedded = prompts.start(pupil, "p_tuning", tokens, text)
+    pupil, embedded = prompts.start("p_tuning", base, tokens, text)
     torch.manual_seed(seed)
     width = embedded.shape[1]
     last = nn.Linear(width, width)

@@ -31,8 +31,7 @@ def tune(
     Raises `DataError` for an example longer than `max_length` tokens: nothing is cut.
     """
     student.positive("prefix", tokens=tokens, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    pupil = student.load(base)
-    embedded = prompts.start(pupil, "prefix", tokens, text)
+    pupil, embedded = prompts.start("prefix", base, tokens, text)
     model = student.Prefixed(pupil.model, prefix.of(pupil.model, embedded), bf16=pupil.bf16)
     result = prompts.fit(
         model,

@@ -58,6 +58,7 @@ def tune(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate * (10 if adapted else 1),
+        multiplied=() if adapted else pupil.multiplied(),
         weight_decay=weight_decay,
         patience=patience,
         cores=pupil.workers,

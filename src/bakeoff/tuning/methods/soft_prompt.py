@@ -30,8 +30,7 @@ def tune(
     Raises `DataError` for an example longer than `max_length` tokens: nothing is cut.
     """
     student.positive("soft_prompt", tokens=tokens, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    pupil = student.load(base)
-    embedded = prompts.start(pupil, "soft_prompt", tokens, text)
+    pupil, embedded = prompts.start("soft_prompt", base, tokens, text)
     model = student.Prompted(pupil.model, embedded, bf16=pupil.bf16)
     result = prompts.fit(
         model,
