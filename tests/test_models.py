@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -397,3 +400,30 @@ def test_an_engine_that_does_not_answer_is_one_line() -> None:
     engine.__dict__.update(_server=SimpleNamespace(listening_address="http://127.0.0.1:9"), _key="")
     with pytest.raises(ModelError, match="does not answer .*; run the command again"):
         engine.tokens("Hi", special=False)
+
+
+def test_a_stream_that_is_left_stops_the_engine_and_one_that_fails_says_why() -> None:
+    model = LlamaCppGenerator(weights.resolve("smollm2-135m"))
+    stream = model.stream([Message("user", "Tell me a long story about a lamp.")], max_tokens=3000)
+    next(stream)
+    before = time.monotonic()
+    stream.close()
+    assert time.monotonic() - before < 20 and threading.active_count() < 20
+    assert model.generate([Message("user", "Say hi.")], max_tokens=3).text
+    with pytest.raises(ModelError, match=r"llama\.cpp: "):
+        list(model.stream([Message("user", "word " * 6000)], max_tokens=3))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_in_the_middle_of_an_answer_ends_without_a_crash(tmp_path: Path) -> None:
+    code = (
+        "from bakeoff.models import generator; from bakeoff.types import Message; import sys\n"
+        "for piece in generator('smollm2-135m').stream([Message('user', 'Tell me a long story.')], max_tokens=2000):\n"
+        "    print(piece, flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT, errors
+    assert "FATAL" not in errors

@@ -108,13 +108,14 @@ class Engine:
     def complete(
         self,
         request: dict[str, Any],
-        on_piece: Callable[[dict[str, Any]], None] | None = None,
+        on_piece: Callable[[dict[str, Any]], bool] | None = None,
         *,
         prefix: Sequence[int] = (),
     ) -> Any:
         """OpenAI-style text completion; raises `ModelError` with the engine's reason.
 
-        `prefix`: tokens at the head of the prompt, a list of tokens then, that are kept for the next request.
+        `on_piece` is called with each token, from within this call, and may end it by returning True. `prefix`: tokens
+        at the head of the prompt, a list of tokens then, that are kept for the next request.
         """
         with self._turn:
             took = 0.0
@@ -127,7 +128,17 @@ class Engine:
                 response = _checked(self._server.handle_completions(request))
                 response["timings"]["prompt_ms"] += took
                 return response
-            self._server.handle_completions({**request, "stream": True}, lambda piece: on_piece(_checked(piece)))
+            failed: list[dict[str, Any]] = []
+
+            def take(piece: dict[str, Any]) -> bool:
+                # What is raised here would be lost inside the engine.
+                if "error" in piece:
+                    failed.append(piece)
+                return bool(failed) or on_piece(piece)
+
+            self._server.handle_completions({**request, "stream": True}, take)
+            for piece in failed:
+                _checked(piece)
             return None
 
     def _hold(self, prefix: tuple[int, ...], request: dict[str, Any]) -> float:

@@ -82,23 +82,34 @@ class Generator:
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
         # The engine calls back from inside one blocking call, so that call gets a thread of its own.
         pieces: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
+        left = threading.Event()
+
+        def take(piece: dict[str, Any]) -> bool:
+            pieces.put(piece)
+            return left.is_set()
 
         def run() -> None:
             try:
                 request, prefix = self._request(messages, max_tokens)
-                self._shared.engine.complete(request, pieces.put, prefix=prefix)
+                self._shared.engine.complete(request, take, prefix=prefix)
                 pieces.put(None)
             except BaseException as error:
                 pieces.put(error)
 
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
         seen = []
-        while (piece := pieces.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            seen.append(piece)
-            if text := piece["choices"][0]["text"]:
-                yield text
+        try:
+            while (piece := pieces.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                seen.append(piece)
+                if text := piece["choices"][0]["text"]:
+                    yield text
+        finally:
+            # Whoever stops listening, by Ctrl-C say, must not leave while the engine still works: that crashes Python.
+            left.set()
+            thread.join()
         return _generation("".join(piece["choices"][0]["text"] for piece in seen), seen)
 
     def _request(self, messages: Sequence[Message], max_tokens: int) -> tuple[dict[str, Any], Sequence[int]]:
