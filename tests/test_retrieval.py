@@ -167,3 +167,7 @@ def test_a_question_longer_than_the_window_is_searched_for_by_its_beginning(corp
 
 def test_passages_are_numbered_by_rank_and_the_best_stands_last() -> None:
     assert render([hit("a", "Best\n text", section="Title"), hit("b", "Next")]) == "[2] Next\n[1] (Title) Best text"
+
+
+def test_numbers_that_an_author_put_into_brackets_are_no_citations() -> None:
+    assert render([hit("a", "As known [7], [1, 2] and [3-5].")]) == "[1] As known (7), (1, 2) and (3-5)."
