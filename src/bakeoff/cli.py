@@ -496,6 +496,9 @@ def main() -> None:
     except SystemExit as end:
         if end.code == STOPPED:
             print("stopped; run the same command again to go on", file=sys.stderr)
+            sys.stdout.flush()
+            # Everything is unwound; taking down an engine that was stopped in its work can crash or hang Python.
+            os._exit(STOPPED)
         raise
 
 

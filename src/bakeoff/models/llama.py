@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,8 @@ class Engine:
             params.n_batch = params.n_ubatch = window * slots
         params.lora_adapters = [_lora(adapter) for adapter in adapters]
         try:
-            self._server = xllamacpp.Server(params)
+            with _uninterrupted():
+                self._server = xllamacpp.Server(params)
         except RuntimeError as error:
             raise ModelError(
                 f"llama.cpp cannot load {path}; is it a complete GGUF file that fits in memory?"
@@ -180,6 +183,16 @@ class Engine:
                 return json.loads(response.read())["tokens"]
         except OSError as error:
             raise ModelError(f"llama.cpp does not answer in this process ({error}); run the command again") from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait: the engine hangs for good if the signal meets one of its threads while it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _lora(path: Path) -> xllamacpp.CommonAdapterLoraInfo:
