@@ -302,8 +302,8 @@ def test_access_that_is_no_list_of_groups_is_refused(project: Path) -> None:
 @pytest.mark.parametrize(("pattern", "cure"), [
     ("policies/*", 'ids begin with a source: write "documents/policies/*"'),
     ("orders/*", 'ids begin with a source: write "shop.db/orders/*"'),
-    ("documents/Policies/*", 'ids are like "documents/'),
-    ("shop.db/wages/*", 'ids are like "documents/'),
+    ("documents/Policies/*", 'the nearest id is "documents/policies/'),
+    ("shop.db/order/*", 'the nearest id is "shop.db/orders/"'),
 ])  # fmt: skip
 def test_access_that_fits_nothing_is_refused_before_anything_can_be_searched(
     pattern: str, cure: str, project: Path
