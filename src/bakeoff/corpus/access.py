@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import chain
+from itertools import chain, islice
 
 from bakeoff.corpus.addresses import Source
 from bakeoff.corpus.sources import names
 from bakeoff.errors import ConfigError
 from bakeoff.types import Chunk, Document, Embedder, Filter, Hit, Searchable, Store, Vectors
+
+NAMES = 10_000
+"""Of which the nearest to a pattern that fits nothing is looked for."""
 
 
 def require_fit(patterns: Iterable[str], sources: Sequence[Source]) -> None:
@@ -29,10 +33,10 @@ def require_fit(patterns: Iterable[str], sources: Sequence[Source]) -> None:
         whole = f"{source.name}/{left[0]}"
         if any(_speaks_of(whole, name) for name in names(source)):
             raise ConfigError(f'[corpus.access] "{left[0]}" fits no document; ids begin with a source: write "{whole}"')
-    like = next(chain.from_iterable(map(names, sources)), f"{sources[0].name}/...")
-    raise ConfigError(
-        f'[corpus.access] "{left[0]}" fits no document, and ids are like "{like}"; correct it, or make its folder first'
-    )
+    known = islice(chain.from_iterable(map(names, sources)), NAMES)
+    like = get_close_matches(left[0], known, n=1, cutoff=0.0)
+    cure = f'the nearest id is "{like[0]}"; correct it, or make its folder first' if like else "there is none"
+    raise ConfigError(f'[corpus.access] "{left[0]}" fits no document; {cure}')
 
 
 def may_fit(pattern: str, start: str) -> bool:

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from bakeoff.corpus.loaders import Loaded
+from bakeoff.errors import DataError
 
 SUFFIXES = (".txt", ".text", ".log", ".org", ".adoc", ".tex")
 VERSION = 3
@@ -29,6 +30,19 @@ ENCODINGS = (
 )
 """What files without a mark are written in; the library's full list finds Mac Icelandic in short German texts."""
 
+BINARY = {
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"GIF8": "a picture (GIF)",
+    b"\x7fELF": "a program (ELF)",
+    b"MZ\x90": "a program (Windows)",
+    b"PK\x03\x04": "an archive (ZIP)",
+    b"\x1f\x8b": "an archive (gzip)",
+    b"%PDF-": "a PDF",
+    b"SQLite format 3": "a database (SQLite)",
+}
+"""How files begin that are often named wrongly."""
+
 
 def load(path: Path) -> Loaded:
     """The text as it is, line ends made equal."""
@@ -36,8 +50,13 @@ def load(path: Path) -> Loaded:
 
 
 def read(path: Path) -> str:
-    """Decode by byte-order mark, else as UTF-8, else by what charset-normalizer makes of the bytes."""
+    """Decode by byte-order mark, else as UTF-8, else by what charset-normalizer makes of the bytes.
+
+    Raises `DataError` for what is no text whatever its name says: a picture, a program, an archive.
+    """
     data = path.read_bytes()
+    if kind := next((kind for start, kind in BINARY.items() if data.startswith(start)), ""):
+        raise DataError(f"no text but {kind}; give it its right name, or remove it")
     if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         text = data.decode("utf-32", errors="replace")
     elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -47,6 +66,8 @@ def read(path: Path) -> str:
             text = data.decode(_wide(data) or "utf-8-sig")
         except UnicodeDecodeError:
             text = _guessed(data)
+    if _unreadable(text):
+        raise DataError("no text: a tenth of it are control characters; give it its right name, or remove it")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -59,6 +80,12 @@ def _wide(data: bytes) -> str:
     if len(data) % 2 or max(high, low) * 20 <= len(data) or max(high, low) < 10 * min(high, low):
         return ""
     return "utf-16-be" if high > low else "utf-16-le"
+
+
+def _unreadable(text: str) -> bool:
+    """Whether a tenth of it are control characters, which no writing has."""
+    head = text[:4096]
+    return sum(one < " " and one not in "\n\r\t\f\x1b" for one in head) * 10 > len(head)
 
 
 def _guessed(data: bytes) -> str:
