@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import socket
 import zipfile
@@ -17,6 +18,7 @@ import pytest
 
 from bakeoff.corpus import chunking, parsing
 from bakeoff.corpus.loaders import Loaded
+from bakeoff.corpus.loaders import text as plain
 from bakeoff.corpus.parsing import Parser
 from bakeoff.corpus.sources import loaders
 from bakeoff.errors import DataError
@@ -478,3 +480,19 @@ def test_a_bomb_gives_text_or_a_reason_and_costs_the_parent_nothing(kind: str, t
 def memory() -> float:
     """MiB of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x7fELF\x02\x01\x01" + bytes(200), "a program (ELF)"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a picture (PNG)"),
+        (bytes(range(256)) * 20, "control characters"),
+        (b"SQLite format 3\x00" + bytes(100), "a database"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.csv"])
+def test_what_is_no_text_is_refused_whatever_its_name(content: bytes, says: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(says)):
+        plain.read(tmp_path / name)

@@ -276,7 +276,7 @@ def test_numbers_and_names_that_only_look_like_it_are_left_alone(text: str) -> N
 
 def test_errors_of_unreadable_models_are_told_as_unchecked(tmp_path: Path) -> None:
     found = preflight([Example("a", "Who?", ("Ann",))], [], base=str(tmp_path / "none.gguf"))
-    assert "unknown model" in found.unchecked
+    assert "there is no file" in found.unchecked
     with pytest.raises(BakeoffError):
         weights.resolve(str(tmp_path / "none.gguf"))
 

@@ -67,7 +67,7 @@ def read(path: Path) -> str:
         except UnicodeDecodeError:
             text = _guessed(data)
     if _unreadable(text):
-        raise DataError("no text: a tenth of it are control characters; give it its right name, or remove it")
+        raise DataError("no text but control characters; give it its right name, or remove it")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -83,9 +83,9 @@ def _wide(data: bytes) -> str:
 
 
 def _unreadable(text: str) -> bool:
-    """Whether a tenth of it are control characters, which no writing has."""
+    """Whether one in twenty is a control character, which no writing has; logs end in zeros that were never written."""
     head = text[:4096]
-    return sum(one < " " and one not in "\n\r\t\f\x1b" for one in head) * 10 > len(head)
+    return sum(one < " " and one not in "\0\n\r\t\f\x1b" for one in head) * 20 > len(head)
 
 
 def _guessed(data: bytes) -> str:
