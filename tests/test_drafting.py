@@ -192,6 +192,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
 
     monkeypatch.setattr(Project, "_generator", lambda self, tuned: Generator(stopped))
     monkeypatch.setattr(sys, "argv", ["bakeoff", "draft", "-C", str(folder), "--out", "stopped.jsonl"])
+    monkeypatch.setattr("bakeoff.cli.os._exit", sys.exit)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130
