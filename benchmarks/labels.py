@@ -55,13 +55,18 @@ def main() -> None:
         for method, cell in measured(name, arguments).items():
             found.setdefault(method, {})[name] = cell
             print(f"{name:<10} {method:<28} {cell}", flush=True)
+        # After each set, so that a stopped run has a table.
+        publish("labels", page(found, arguments))
+    print(page(found, arguments))
+
+
+def page(found: dict[str, dict[str, str]], arguments: argparse.Namespace) -> str:
+    """A row a method, a column a set; a dash where a set was not asked or not reached."""
     rows = [[method, *(cells.get(name, "-") for name in arguments.sets)] for method, cells in found.items()]
-    text = (
+    return (
         f"{table(['accuracy, percent', *arguments.sets], rows)}\n\n{arguments.seeds} seeds, the lowest and the highest "
         f"in brackets; the LoRA: one seed, 95% interval. `make bench-labels DATA=...` on {machine()}."
     )
-    publish("labels", text)
-    print(text)
 
 
 def measured(name: str, arguments: argparse.Namespace) -> dict[str, str]:
