@@ -223,6 +223,14 @@ def test_a_run_grows_and_shrinks_with_the_questions_and_asks_none_twice(tmp_path
     assert counts == [3, 12, 2] and [len(toy.asked) for toy in toys] == [3, 9, 0]
 
 
+def test_a_run_that_shrinks_to_answers_none_of_which_was_timed_still_loads(tmp_path: Path) -> None:
+    run([adder()], tmp_path)
+    rows = [{**row, "alone": row["example_id"] != "q0"} for row in records.read(tmp_path / "trials.jsonl")]
+    (tmp_path / "trials.jsonl").write_text(records.lines(rows))
+    row = run([adder()], tmp_path, EXAMPLES[:1]).table()[0]
+    assert (row.n, row.p50.n) == (1, 1) and row.p95.estimate > 0
+
+
 def test_an_endpoint_that_is_down_is_no_wrong_answer(tmp_path: Path) -> None:
     away = UnreachableError("no answer from http://localhost:9; is the server running there?")
     with pytest.raises(UnreachableError, match="no answer from"):

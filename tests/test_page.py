@@ -169,9 +169,7 @@ def priced(seed: int, questions: int) -> Comparison:
     draw = random.Random(seed)
     plain = made_up(questions, seed)
     trials = tuple(
-        replace(
-            trial, answer=replace(trial.answer, usage=replace(trial.answer.usage, seconds=(trial.seconds or 0) * 0.8))
-        )
+        replace(trial, answer=replace(trial.answer, usage=replace(trial.answer.usage, seconds=trial.seconds * 0.8)))
         for trial in plain.trials
     )
     tuned, reads = {"tuned": "x"}, {"corpus": "y"}

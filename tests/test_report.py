@@ -386,7 +386,7 @@ def test_what_a_diagnosed_system_said_to_other_passages_is_beside_its_answer(
 def test_the_spreadsheet_has_a_row_for_each_answer_and_runs_no_formula(tmp_path: Path) -> None:
     comparison = made_up(4)
     first = comparison.trials[0]
-    formula = replace(first, answer=replace(first.answer, text='=HYPERLINK("http://x")'), seconds=None)
+    formula = replace(first, answer=replace(first.answer, text='=HYPERLINK("http://x")'), alone=False)
     comparison = replace(comparison, trials=(formula, *comparison.trials[1:]))
     paths = write(comparison, clear(), tmp_path)
     rows = list(csv.DictReader(paths["csv"].read_text(encoding="utf-8").splitlines()))

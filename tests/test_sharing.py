@@ -59,7 +59,7 @@ def test_the_same_prompt_is_put_to_a_model_once_and_its_seconds_are_told_to_both
     systems = [Prompt(shared, name="one"), Prompt(shared, name="two"), Prompt(shared, instruction="Hm?", name="other")]
     result = compare(systems, EXAMPLES, ["recall"], out=tmp_path / "run", work=work)
     assert len(model.asked) == 8 and (work.prompts, work.prompts_spared) == (12, 4)
-    seconds = {name: [t.seconds or 0.0 for t in result.trials if t.system == name] for name in ("one", "two", "other")}
+    seconds = {name: [t.seconds for t in result.trials if t.system == name] for name in ("one", "two", "other")}
     assert all(min(of) >= PAUSE for of in seconds.values()), "an answer from memory is no quicker system"
     assert all(second < first + PAUSE for first, second in zip(seconds["one"], seconds["two"], strict=True))
     usage = {name: [t.answer.usage for t in result.trials if t.system == name] for name in ("one", "two")}
@@ -191,7 +191,7 @@ def test_some_questions_are_timed_alone_and_the_others_asked_several_at_once(tmp
     assert model.most == {"alone": 1, "beside": 3}
     for row in found.table():
         assert (row.n, row.p50.n, row.errors) == (30, 5, 0)
-    timed = [{t.example_id for t in found.trials if t.system == name and t.seconds} for name in ("one", "two")]
+    timed = [{t.example_id for t in found.trials if t.system == name and t.alone} for name in ("one", "two")]
     assert timed[0] == timed[1]
     assert "seconds: measured on 5 answers made one at a time" in str(found)
 

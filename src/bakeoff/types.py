@@ -255,10 +255,12 @@ class Trial:
     system: str
     example_id: str
     answer: Answer
-    seconds: float | None
-    """Wall time of the whole answer; None where others were answered at the same time."""
+    seconds: float
+    """Wall time of the whole answer."""
     error: str = ""
     """Why the system raised; such a trial counts as a wrong answer."""
+    alone: bool = True
+    """Whether nothing else was answered at the same time; then its seconds are a latency."""
 
 
 @dataclass(frozen=True, slots=True)

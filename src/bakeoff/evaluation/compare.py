@@ -245,15 +245,17 @@ def _as_if_alone(trials: Sequence[Trial]) -> list[Trial]:
     """Answers that were not timed are given the mean busy time of those of the same system that were."""
     timed: dict[str, list[float]] = {}
     for trial in trials:
-        if trial.seconds is not None and not trial.error:
+        if trial.alone and not trial.error:
             timed.setdefault(trial.system, []).append(trial.answer.usage.seconds)
     usual = {system: float(np.mean(seconds)) for system, seconds in timed.items()}
 
-    def alone(trial: Trial) -> Trial:
-        usage = replace(trial.answer.usage, seconds=usual.get(trial.system, 0.0))
+    def shown(trial: Trial) -> Trial:
+        if trial.alone or trial.system not in usual:
+            return trial
+        usage = replace(trial.answer.usage, seconds=usual[trial.system])
         return replace(trial, answer=replace(trial.answer, usage=usage))
 
-    return [trial if trial.seconds is not None else alone(trial) for trial in trials]
+    return list(map(shown, trials))
 
 
 def examples_of(out: Path) -> list[Example]:
@@ -318,7 +320,7 @@ def _together(system: System, examples: Sequence[Example], work: Work) -> Iterat
         asked = [pool.submit(_ask, system, example, work) for example in examples]
         try:
             for done in as_completed(asked):
-                yield replace(done.result(), seconds=None)
+                yield replace(done.result(), alone=False)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -242,7 +242,7 @@ class Comparison:
                 {
                     trial.example_id: trial.answer.usage.seconds
                     for trial in self._trials[system]
-                    if not trial.error and trial.seconds is not None
+                    if not trial.error and trial.alone
                 }
                 for system in (row.system, plain)
             )
@@ -337,7 +337,8 @@ class Comparison:
 
     def _row(self, system: str, best: bool, to_top: Difference | None, to_baseline: Difference | None) -> Row:
         trials = self._trials[system]
-        seconds = [trial.seconds for trial in trials if trial.seconds is not None]
+        # Of a run that shrank to questions of which none was timed, what there is.
+        seconds = [trial.seconds for trial in trials if trial.alone] or [trial.seconds for trial in trials]
         return Row(
             system=system,
             n=len(trials),

@@ -245,7 +245,7 @@ class Accounts:
             {
                 trial.example_id: self.book.price(name, trial.answer.usage)
                 for trial in self._comparison.trials
-                if trial.system == name and not trial.error and trial.seconds is not None
+                if trial.system == name and not trial.error and trial.alone
             }
             for name in (system, other)
         )

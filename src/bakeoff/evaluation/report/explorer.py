@@ -111,8 +111,8 @@ def _answer(comparison: Comparison, trial: Trial, passages: Passages, steps: Ste
             for metric in comparison.metrics
             if (score := scores.get(metric)) is not None
         ],
-        "seconds": "" if trial.seconds is None else numbers.seconds(trial.seconds),
-        "wall": None if trial.seconds is None else round(trial.seconds, 4),
+        "seconds": numbers.seconds(trial.seconds) if trial.alone else "",
+        "wall": round(trial.seconds, 4) if trial.alone else None,
         "usage": [answer.usage.fresh, answer.usage.cached, answer.usage.output, float(f"{answer.usage.seconds:.12g}")],
         "citations": [
             {

@@ -36,7 +36,7 @@ def _row(comparison: Comparison, example: Example, trial: Trial) -> list[object]
         *map(inert, (*texts, *said)),
         *(scores.get(metric) for metric in comparison.metrics),
         len(answer.citations),
-        None if trial.seconds is None else round(trial.seconds, 4),
+        round(trial.seconds, 4) if trial.alone else None,
         answer.usage.fresh,
         answer.usage.cached,
         answer.usage.output,
