@@ -106,6 +106,27 @@ def test_kill_in_the_middle_of_compare_loses_and_repeats_nothing(project: Path, 
     assert table(project) == load(project / "runs" / "whole").table_text(timings=False)
 
 
+def test_a_run_of_other_documents_is_refused_before_anything_is_trained(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Project(project).compare(["rag"])
+    settings = project / "bakeoff.toml"
+    written = (
+        settings.read_text() + '\n[tune.lora]\nmethod = "lora"\n[systems.tuned]\ntype = "prompt"\ntuned = "lora"\n'
+    )
+    settings.write_text(written)
+    (project / "documents" / "new.md").write_text("# New\n\nThe canteen opens at seven.\n")
+
+    def train(*_: object, **__: object) -> None:
+        raise AssertionError("trained before the run was looked at")
+
+    monkeypatch.setattr(Project, "tune", train)
+    with pytest.raises(ConfigError, match=r"answers of 'rag' with other settings.*--fresh"):
+        Project(project).compare(["rag", "tuned"])
+    with pytest.raises(AssertionError):
+        Project(project).compare(["rag", "tuned"], fresh=True)
+
+
 def test_a_full_disk_while_indexing_is_one_line_and_loses_nothing(project: Path) -> None:
     this = Project(project)
     this.ingest("documents/policies")

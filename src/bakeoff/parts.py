@@ -316,25 +316,28 @@ class Parts:
             raise ConfigError(f"the system {system!r} has no prompts to learn; name one of type prompt or rag")
         return [teacher.lesson(example) for example in examples]
 
-    def _settings(self, name: str) -> dict[str, Any]:
-        """What the answers of a system depend on: a run is resumed only if it is unchanged."""
+    def _settings(self, name: str, *, learnt: bool = True) -> dict[str, Any]:
+        """What the answers of a system depend on: a run is resumed only if it is unchanged.
+
+        Without `learnt` its checkpoint and its decider are left out, which need not be there then.
+        """
         from bakeoff.systems.prompt import target
 
         options = self._options("systems", name)
         settings = {"base": self.config.base, "seed": self.config.seed, **options}
-        if tuned := options.get("tuned"):
+        if learnt and (tuned := options.get("tuned")):
             self._require_tuned(tuned)
             settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]
         if options["type"] in ("rag", "react"):
             settings["corpus"] = self.corpus.fingerprint()
         path = self._decider_path(name)
-        if options.get("mode", "always") != "always" and path.is_file():
+        if learnt and options.get("mode", "always") != "always" and path.is_file():
             settings["decider"] = hashlib.sha256(path.read_bytes()).hexdigest()
         if options.get("retriever") == "reranked":
             fit = self._fit_path.read_text() if self._fit_path.is_file() else ""
             settings["reranker"] = {**asdict(self.config.retrieval), "fit": fit}
         if fallback := options.get("fallback"):
-            settings["instead"] = self._settings(fallback)
+            settings["instead"] = self._settings(fallback, learnt=learnt)
         if shots := options.get("shots"):
             shown = [(shot.question, target(shot)) for shot in self.split.train[:shots]]
             settings["shown"] = hashlib.sha256(json.dumps(shown).encode()).hexdigest()

@@ -211,8 +211,8 @@ class Project(Trained):
         `again` asks the baseline a second time. `race` stops asking systems that are surely more than `delta` worse
         than another. What stands from before is kept: unchanged documents, checkpoints and answered questions.
         """
+        from bakeoff.evaluation import folder
         from bakeoff.evaluation.compare import compare, load
-        from bakeoff.evaluation.folder import note_builds
         from bakeoff.evaluation.sharing import Work
 
         metrics, names = self.metrics, list(names) or list(self.config.systems)
@@ -220,6 +220,10 @@ class Project(Trained):
             raise ConfigError(f"no systems to compare: add [systems.<name>] tables to {config.FILE}")
         if self.config.corpus.sources:
             self.ingest(progress=progress)
+        test, out = list(self.split.test[: limit or None]), self.folder / "runs" / run
+        if not fresh:
+            known = {name: self._settings(name, learnt=False) for name in names}
+            folder.require_same(out, test, known, unknown=("checkpoint", "decider"))
         for checkpoint in self._checkpoints_of(names):
             try:
                 self.tune(checkpoint, progress=progress)
@@ -228,14 +232,13 @@ class Project(Trained):
                 raise ConfigError(f"{error}; or leave tuning out: bakeoff compare {plain}") from error
         for name in names:
             self._bring_decider(name, progress)
-        test = self.split.test[:limit] if limit else self.split.test
         work = Work(self.config.compare.parallel)
         sharing = _Sharing(self, work)
         compare(
             [sharing.system(name) for name in names],
-            list(test),
+            test,
             metrics,
-            out=self.folder / "runs" / run,
+            out=out,
             seed=self.config.seed,
             baseline=self.config.compare.baseline if self.config.compare.baseline in names else "",
             settings={name: self._settings(name) for name in names},
@@ -246,8 +249,8 @@ class Project(Trained):
             progress=progress,
         )
         trained, effort = self._trained(names), ledger.read(self.folder)
-        note_builds(
-            self.folder / "runs" / run,
+        folder.note_builds(
+            out,
             build_seconds=ledger.training_seconds(trained, effort),
             studies=ledger.studies(trained),
             lessons=dict.fromkeys(trained, len(self.split.train)),
@@ -258,7 +261,7 @@ class Project(Trained):
                 "examples": len(self._reading.examples),
             },
         )
-        return load(self.folder / "runs" / run)
+        return load(out)
 
     def diagnose(self, run: str, name: str, *, fresh: bool = False, progress: Progress | None = None) -> Diagnosis:
         """Say why the wrong answers of the system `name` in `run` are wrong; kept for the report of that run.

@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
@@ -30,34 +30,59 @@ def write_run(
     out: Path, systems: Sequence[str], examples: Sequence[Example], settings: Settings, seed: int, baseline: str
 ) -> None:
     """Write `run.toml`, unless the answers that stand in `out` were made in another way."""
-    ordered = records.lines(sorted(examples, key=attrgetter("id")))
+    settings = {name: settings.get(name, {}) for name in systems}
+    kept = require_same(out, examples, settings)
     asked = {
         "bakeoff": __version__,
         "python": platform.python_version(),
         "seed": seed,
         "baseline": baseline or systems[0],
-        "examples": hashlib.sha256(ordered.encode()).hexdigest(),
+        "examples": hashlib.sha256(_ordered(examples).encode()).hexdigest(),
         "systems": list(systems),
-        "settings": {name: settings.get(name, {}) for name in systems},
-    }
-    run = tomllib.loads(_toml(asked))
-    path = out / "run.toml"
-    if path.is_file():
-        before = tomllib.loads(path.read_text(encoding="utf-8"))
-        cure = "choose another folder with --run, or discard its answers with --fresh"
-        if before["bakeoff"] != run["bakeoff"]:
-            raise ConfigError(f"{out} holds answers from before the version of bakeoff changed; {cure}")
-        asked_before = {row["id"]: row for row in records.read(out / "examples.jsonl")}
-        for row in map(json.loads, ordered.splitlines()):
-            if asked_before.get(row["id"], row) != row:
-                raise ConfigError(f"{out} holds answers from before the example {row['id']!r} changed; {cure}")
-        for name in systems:
-            if before["settings"].get(name, run["settings"][name]) != run["settings"][name]:
-                raise ConfigError(f"{out} holds answers of {name!r} with other settings; {cure}")
         # Systems that are not compared now may be again: their answers stay, and so must their settings.
-        run["settings"] = {**before["settings"], **run["settings"]}
+        "settings": {**kept, **settings},
+    }
     write_atomically(out / "examples.jsonl", records.lines(examples))
-    write_atomically(path, _toml(run))
+    write_atomically(out / "run.toml", _toml(asked))
+
+
+def require_same(
+    out: Path, examples: Sequence[Example], settings: Settings, unknown: Collection[str] = ()
+) -> dict[str, Any]:
+    """The settings of the systems that have answers in `out`; none where nothing stands there.
+
+    Raises `ConfigError` if those answers were made by another version, from other `examples` or with other `settings`,
+    those named in `unknown` aside.
+    """
+    path = out / "run.toml"
+    if not path.is_file():
+        return {}
+    before = tomllib.loads(path.read_text(encoding="utf-8"))
+    cure = "choose another folder with --run, or discard its answers with --fresh"
+    if before["bakeoff"] != __version__:
+        raise ConfigError(f"{out} holds answers from before the version of bakeoff changed; {cure}")
+    asked_before = {row["id"]: row for row in records.read(out / "examples.jsonl")}
+    for row in map(json.loads, _ordered(examples).splitlines()):
+        if asked_before.get(row["id"], row) != row:
+            raise ConfigError(f"{out} holds answers from before the example {row['id']!r} changed; {cure}")
+    kept: dict[str, Any] = before["settings"]
+    for name, wanted in recorded(settings).items():
+        if name in kept and _without(kept[name], unknown) != _without(wanted, unknown):
+            raise ConfigError(f"{out} holds answers of {name!r} with other settings; {cure}")
+    return kept
+
+
+def _ordered(examples: Sequence[Example]) -> str:
+    return records.lines(sorted(examples, key=attrgetter("id")))
+
+
+def _without(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """`settings` and the tables in them without the keys `names`."""
+    return {
+        key: _without(value, names) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key not in names
+    }
 
 
 def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
