@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bakeoff import cli_measures
+from bakeoff import cli_measures, cli_tuning
 from bakeoff.errors import BakeoffError
 from bakeoff.terminal import HERE, Folder, Json, Run, printable
 from bakeoff.terminal import print_json as _print_json
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from bakeoff.evaluation.gates import Gate
     from bakeoff.evaluation.stats import Interval
     from bakeoff.project import Project
-    from bakeoff.tuning.check import Preflight
-    from bakeoff.tuning.search import Found
     from bakeoff.types import Answer, Changes
 
 app = typer.Typer(
@@ -44,8 +41,6 @@ FailIf = Annotated[
 ]
 STOPPED = 130
 """Exit code after Ctrl-C, which typer makes of it."""
-SAME_KIND = 10
-"""Problems of one kind that are printed."""
 FAILED = 3
 """Exit code where a condition of --fail-if holds; 1 is an error, 2 a wrong flag."""
 
@@ -202,118 +197,7 @@ def attack(
     print("these attacks are public and do not adapt to the system: a low rate is no promise")
 
 
-@app.command()
-def check(
-    allow_personal: Annotated[
-        bool, typer.Option("--allow-personal", help="Personal data and secrets are warnings, not errors.")
-    ] = False,
-    project: Folder = HERE,
-    as_json: Json = False,
-) -> None:
-    """Look for faults in examples, template and checkpoints; loads no model. Exits with 1 when it finds an error."""
-    this = _project(project)
-    found = this.check(allow_personal=allow_personal)
-    if as_json:
-        _print_json(found)
-    else:
-        _print_preflight(found)
-        print(f"before the run: {this.power()}")
-    if any(problem.severity == "error" for problem in found.problems):
-        raise typer.Exit(1)
-
-
-@app.command()
-def draft(
-    out: Annotated[str, typer.Option(help="File to write; by default that of \\[examples].")] = "",
-    count: Annotated[int, typer.Option("-n", "--count", help="How many questions.")] = 50,
-    generator: Annotated[str, typer.Option(help="Who writes them, as under `base`; by default the base.")] = "",
-    project: Folder = HERE,
-    as_json: Json = False,
-) -> None:
-    """Draft questions with answers and evidence from the indexed documents; what cannot be verified is dropped."""
-    with _progress() as progress:
-        found = _project(project).draft(out, count=count, generator=generator, progress=progress)
-    if as_json:
-        _print_json(found)
-        return
-    print(f"made {found.path}: {found.questions:,} questions from {found.tried:,} sentences")
-    for reason, number in found.failed.items():
-        print(f"  dropped {number:,}: {reason}")
-    print("next: read them - a drafted question can be true and odd - then bakeoff check")
-
-
-@app.command()
-def tune(
-    names: Annotated[list[str] | None, typer.Argument(help="Entries of \\[tune]; by default all.")] = None,
-    search: Annotated[int, typer.Option(help="Try so many settings of the options that are open.")] = 0,
-    allow_personal: Annotated[
-        bool, typer.Option("--allow-personal", help="Go on although lessons hold personal data or secrets.")
-    ] = False,
-    study: Annotated[bool, typer.Option(help="Measure what each training changed: gain, forgetting, memory.")] = True,
-    project: Folder = HERE,
-    as_json: Json = False,
-) -> None:
-    """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept, an interrupted one goes on."""
-    from bakeoff.tuning.processes import refuse_several, team
-
-    if search:
-        refuse_several("a search")
-    this = _project(project)
-    how = {"study": study, "allow_personal": allow_personal}
-    made: list[Any] = []
-    for name in names or this.config.tune:
-        with _progress() as progress:
-            if search:
-                made.append(this.search_options(name, search, **how, progress=progress))
-            else:
-                made.append(this.tune(name, **how, progress=progress))
-        if not as_json and team().leads:
-            print(f"{name}: {made[-1].path}")
-            _say_study(made[-1].path)
-            if search:
-                _say_found(name, made[-1])
-    if as_json and team().leads:
-        _print_json(made)
-
-
-def _say_found(name: str, found: Found) -> None:
-    print(
-        f"  the best of {found.trials} trials, {found.pruned} of them ended early; to keep it, write into bakeoff.toml:"
-    )
-    print(f"  [tune.{name}]")
-    for option, value in found.options.items():
-        if option != "start":  # the table names it, where this is its folder
-            print(f"  {option} = {json.dumps(value)}")
-
-
-def _say_study(folder: Path) -> None:
-    if (folder / "study.json").is_file():
-        found = json.loads((folder / "study.json").read_text())
-        print(f"  {found['verdict']}\n  {found['learning']}\n  {folder / 'training.html'}")
-
-
-@app.command()
-def export(
-    name: Annotated[str, typer.Argument(help="An entry of \\[tune] that was trained.")],
-    target: Annotated[Path, typer.Argument(help="What to write: model.gguf, head.onnx, or a folder of safetensors.")],
-    to: Annotated[str, typer.Option(help="gguf, safetensors or onnx; by default what the target's name says.")] = "",
-    encoding: Annotated[
-        str, typer.Option(help="Of the matrices: own (the base's; in safetensors f32), q8_0, f16 or f32.")
-    ] = "own",
-    tolerance: Annotated[
-        float, typer.Option(help="How far the scores of the answers may move on average before it is refused.")
-    ] = 0.02,
-    project: Folder = HERE,
-    as_json: Json = False,
-) -> None:
-    """Write a tuned model as a file for other tools, and keep it only if it still answers as before."""
-    this = _project(project)
-    with _progress() as progress:
-        found = this.export(name, target, to=to, encoding=encoding, tolerance=tolerance, progress=progress)
-    if as_json:
-        _print_json(found)
-    else:
-        print(f"made {found.path}, {found.megabytes:,.0f} MB, and {found.manifest}\n  {found.proof}")
+app.registered_commands += cli_tuning.app.registered_commands
 
 
 @app.command()
@@ -518,26 +402,6 @@ def _finish(project: Project, run: str, comparison: Any, gates: Sequence[Gate], 
         print(result, file=sys.stderr)
     if any(result.failed for result in results):
         raise typer.Exit(FAILED)
-
-
-def _print_preflight(found: Preflight) -> None:
-    print(f"read as: {found.read_as}")
-    print("divided into: " + ", ".join(f"{count:,} {part}" for part, count in found.parts.items()))
-    print("could train: " + ", ".join(f"{method} on {count:,}" for method, count in found.usable.items()))
-    for plan in found.plans:
-        print(f"{plan.name}: {plan.lengths}; {plan.cost}")
-    if found.text_tokens:
-        print(f"running text: about {found.text_tokens:,} tokens to train on")
-    if found.unchecked:
-        print(f"not looked at, lengths and the model's files: {found.unchecked}")
-    for kind in dict.fromkeys(problem.kind for problem in found.problems):
-        same = [problem for problem in found.problems if problem.kind == kind]
-        for problem in same[:SAME_KIND]:
-            print(f"{problem.severity}: {problem.where}: {problem.what}; {problem.cure}")
-        if len(same) > SAME_KIND:
-            print(f"  and {len(same) - SAME_KIND:,} more like these; --json shows all")
-    problems = [problem for problem in found.problems if problem.severity != "note"]
-    print(f"{len(problems):,} problem{'s' * (len(problems) != 1)}" if problems else "no problems found")
 
 
 def _print_changes(changes: Changes, as_json: bool) -> None:
