@@ -125,6 +125,22 @@ def test_recall_is_the_share_of_the_reference_that_was_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "reference", "score"),
+    [
+        ("the Bank, England", "the Bank of England", 1),
+        ("guilty", "not guilty", 0.5),
+        ("There is a fee.", "no fee", 0.5),
+        ("of", "of", 1),
+        ("1 May", "the first of May", 1),
+        ("The first day of the leave year is 2022-01-01.", "the first of May", 0.25),
+        ("They met on 1 March.", "1 May", 0.25),
+    ],
+)
+def test_recall_counts_words_that_matter_and_halves_for_another_month(said: str, reference: str, score: float) -> None:
+    assert graded(said, reference) == score
+
+
+@pytest.mark.parametrize(
     ("said", "score"),
     [
         ("It is not Paris.", 0),

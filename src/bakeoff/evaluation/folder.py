@@ -66,7 +66,7 @@ def require_same(
         if asked_before.get(row["id"], row) != row:
             raise ConfigError(f"{out} holds answers from before the example {row['id']!r} changed; {cure}")
     kept: dict[str, Any] = before["settings"]
-    for name, wanted in recorded(settings).items():
+    for name, wanted in recorded({"settings": settings})["settings"].items():
         if name in kept and _without(kept[name], unknown) != _without(wanted, unknown):
             raise ConfigError(f"{out} holds answers of {name!r} with other settings; {cure}")
     return kept

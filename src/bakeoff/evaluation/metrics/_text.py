@@ -40,7 +40,7 @@ _AFTER_TENS = re.compile(f"({_TENS.replace(' ', '|')})[ -]$")
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 
 _MONTH_NAMES = "january february march april may june july august september october november december"
-_MONTHS = _MONTH_NAMES.split()
+MONTHS = _MONTH_NAMES.split()
 _UNITS = {
     "km": "kilometre kilometer",
     "m": "metre meter",
@@ -63,7 +63,7 @@ _UNITS = {
     "month": "",
 }
 _SAME = {form: unit for unit, forms in _UNITS.items() for name in (unit, *forms.split()) for form in (name, name + "s")}
-_SAME |= {month[:3]: month for month in _MONTHS} | {"sept": "september"}
+_SAME |= {month[:3]: month for month in MONTHS} | {"sept": "september"}
 # After a number these are units; elsewhere a letter, or an ordinal.
 _ONLY_AFTER_NUMBER = frozenset(("m", "g", "l", "h", "s", "ms", "gs", "ls", "hs", "second", "min", "mi"))
 
@@ -167,7 +167,7 @@ def _plain(text: str) -> str:
     """Lower case without accents and possessives; dates in words, thousands joined, "n't" as "not"."""
     text = unicodedata.normalize("NFKD", text.lower().replace("’", "'"))
     text = "".join(character for character in text if not unicodedata.combining(character))
-    text = _ISO_DATE.sub(lambda date: f"{date[3]} {_MONTHS[int(date[2]) - 1]} {date[1]}", text)
+    text = _ISO_DATE.sub(lambda date: f"{date[3]} {MONTHS[int(date[2]) - 1]} {date[1]}", text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = _CURRENCY_FIRST.sub(r"\2 \1", text)
     text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", text)
