@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from mysql_mimic import IdentityProvider, MysqlServer, NativePasswordAuthPlugin, Session, User
 
 from bakeoff.corpus import Corpus, rows, tables
+from bakeoff.corpus.access import require_fit
 from bakeoff.corpus.addresses import parse
 from bakeoff.corpus.rows import Choice, Database, Relation, read
 from bakeoff.errors import DataError
@@ -640,3 +641,36 @@ def test_a_wrong_password_is_one_line_without_it(mysql: str, tmp_path: Path) -> 
     with pytest.raises(DataError, match="mysql://127.0.0.1:.*/shop cannot be read: .*denied") as caught:
         corpus(tmp_path).sync(mysql.replace("geheim", "falsch"))
     assert "falsch" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_down_fails_alone_and_its_rows_stay(
+    mysql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this, notes = corpus(tmp_path), tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("one")
+    shop = f"shop={mysql}?query={query(tmp_path, 'SELECT id, item FROM orders')}&key=id"
+    never = "never=postgresql://ada:geheim@127.0.0.1:1/shop"
+    first = this.sync(shop, never, notes)
+    assert first.added == ("shop/tickets/7", "notes/a.md")
+    assert list(first.failed) == ["never"] and "geheim" not in first.failed["never"]
+    require_fit(["never/orders/*"], [parse(never)])  # it may well be there
+
+    def refused(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("pymysql.connections.socket.create_connection", refused)
+    (notes / "a.md").write_text("two")
+    second = this.sync(shop, notes)
+    assert (second.updated, second.removed) == (("notes/a.md",), ())
+    assert second.failed["shop"].startswith(f"mysql://127.0.0.1:{urlsplit(mysql).port}/shop")
+    assert "cannot be reached" in second.failed["shop"] and second.failed["shop"].endswith(
+        "what was indexed of it stays"
+    )
+    assert set(texts(this)) == {"shop/tickets/7", "notes/a.md"}
+
+
+def test_a_server_that_knows_no_such_database_is_an_error_to_mend(postgresql: str, tmp_path: Path) -> None:
+    address = urlunsplit(urlsplit(postgresql)._replace(path="/elsewhere"))
+    with pytest.raises(DataError, match='/elsewhere cannot be read: .*"elsewhere" does not exist'):
+        corpus(tmp_path).sync(f"shop={address}")

@@ -8,14 +8,17 @@ from typing import Any
 
 from bakeoff.corpus import rows
 from bakeoff.corpus.rows import Relation
+from bakeoff.corpus.sources import Unreachable
 from bakeoff.errors import DataError, MissingPackageError
 
 try:
     import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 except ModuleNotFoundError as error:
     raise MissingPackageError("reading database servers", "sqlalchemy", "databases") from error
 
+CONNECT_SECONDS = 10
+"""That a server may take to answer at all."""
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 SAID_FIRST = {
     "postgresql": (
@@ -38,16 +41,25 @@ SAID_FIRST = {
 """Nothing is written, nothing takes long, and a moment looks the same whoever reads it."""
 TIMES = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
 """Types of PostgreSQL that are taken as it prints them, for Python has no `infinity` and no year 10000."""
+AWAY_STATES = ("08", "53", "57P")
+"""Of SQL: no connection, no room, starting or stopping."""
+AWAY_CODES = range(2000, 3000)
+"""Of MySQL's client: the server was not reached, or is gone."""
+LATER = ("starting up", "shutting down", "too many")
+"""What PostgreSQL says to a connection that may be taken another time; all else that is FATAL is to be mended."""
 
 
 @contextmanager
 def opened(address: str, label: str, hint: str = "") -> Iterator[Server]:
     """A connection that cannot write and whose statements have a time limit.
 
-    Errors become `DataError`, with the `label` in place of the address, and for those of a statement the `hint`.
+    Errors become `DataError`, `Unreachable` where the server is away, with the `label` in place of the address, and for
+    those of a statement the `hint`.
     """
     url = sqlalchemy.make_url(address)
-    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]))
+    engine = sqlalchemy.create_engine(
+        url.set(drivername=DRIVERS[url.drivername]), connect_args={"connect_timeout": CONNECT_SECONDS}
+    )
     try:
         with engine.connect() as connection:
             product = "mariadb" if getattr(connection.dialect, "is_mariadb", False) else url.drivername
@@ -60,9 +72,22 @@ def opened(address: str, label: str, hint: str = "") -> Iterator[Server]:
                 yield server
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        if _is_away(error):
+            raise Unreachable(f"{label} cannot be reached ({reason}); what was indexed of it stays") from error
         raise DataError(f"{label} cannot be read: {reason}{hint if getattr(error, 'statement', '') else ''}") from error
     finally:
         engine.dispose()
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    if not isinstance(error, OperationalError | InterfaceError) or not error.orig:
+        return False
+    state, first = getattr(error.orig, "sqlstate", None), next(iter(error.orig.args), "")
+    if state:
+        return str(state).startswith(AWAY_STATES)
+    if isinstance(first, int):
+        return first in AWAY_CODES
+    return "FATAL" not in str(first) or any(words in str(first) for words in LATER)
 
 
 class Server:

@@ -75,13 +75,17 @@ def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, 
 def names(source: Source) -> Iterator[str]:
     """What a rule of access can speak of, found without reading it: ids of files, and how other ids may begin.
 
-    Such beginnings, with a `/` at the end, stand for tables, sites, and folders that are empty or cannot be listed.
+    Such beginnings, with a `/` at the end, stand for tables, sites, servers that are down, and folders that are empty
+    or cannot be listed.
     """
     root = Path(source.address)
     if source.kind in ("sqlite", "server"):
-        with _database(source) as database:
-            found = relations(database, source.choice)
-        yield from (f"{source.name}/{relation.name}/" for relation in found)
+        try:
+            with _database(source) as database:
+                found = [f"{source.name}/{relation.name}/" for relation in relations(database, source.choice)]
+        except Unreachable:
+            found = [f"{source.name}/"]
+        yield from found
     elif source.kind == "web":
         yield f"{source.name}/"
     elif not root.is_dir():

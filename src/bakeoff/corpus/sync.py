@@ -258,10 +258,10 @@ class _Run:
         def current(id: str, digest: str) -> bool:
             return self._dry_run or held.stamped(id, self._stamp(id, digest))
 
-        self._total, stream = items(source, hosts, current)
         self._count = 0
         hiding: list[Item] = []
         try:
+            self._total, stream = items(source, hosts, current)
             for item in stream:
                 if item.hides:
                     hiding.append(item)
