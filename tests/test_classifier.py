@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("sklearn")
 
 from bakeoff.errors import ModelError
+from bakeoff.models.embedders.hashing import Embedder
+from bakeoff.models.heads import features
 from bakeoff.project import Project
 from bakeoff.systems.classifier import Classifier
 from bakeoff.tuning.methods.head import _made
@@ -39,8 +41,20 @@ def test_a_head_is_tuned_compared_and_classifies(tmp_path: Path) -> None:
     (row,) = project.compare().table()
     assert row.right is not None and row.right.estimate > 0.9
     assert project.answer("Is the lamp broken?").text == "repair"
-    mail = project.answer("Is the lamp broken? " * 200)
-    assert mail.text == "repair" and "of 4000 characters" in mail.trace[0].detail
+    long = "To whom it may concern. " * 150
+    assert project.answer(long + "Is the lamp broken? Can you mend it? " * 60).text == "repair"
+    assert project.answer(long + "Where is my parcel? Has my order left? " * 60).text == "delivery"
+
+
+def test_a_text_longer_than_the_window_is_read_whole() -> None:
+    model = Embedder(512)
+    model.window = 12
+    short, long = "the lamp is broken", "the lamp is broken and the parcel with the glass has not arrived. " * 9
+    rows = features(model, [short, long, " " * 40])
+    assert (rows[0] == model.embed([short])[0]).all()
+    whole = Embedder(512).embed([long])[0]
+    assert np.linalg.norm(rows[1]) == pytest.approx(1) and float(rows[1] @ whole) > 0.99
+    assert features(model, []).shape == (0, 512)
 
 
 def test_a_forest_leaves_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:

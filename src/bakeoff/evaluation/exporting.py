@@ -158,7 +158,11 @@ def _heads(checkpoint: Path, exported: Path) -> tuple[Reply, Reply]:
     from bakeoff.models import embedder, head_graph, heads
 
     def replies(head: heads.Head) -> Reply:
-        features = embedder(head.features)
-        return lambda example: head.classes[int(np.argmax(head.probabilities(features.embed([example.question]))))]
+        model = embedder(head.features)
+
+        def reply(example: Example) -> str:
+            return head.classes[int(np.argmax(head.probabilities(heads.features(model, [example.question]))))]
+
+        return reply
 
     return replies(heads.load(checkpoint)), replies(head_graph.load(exported))

@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.errors import MissingPackageError, ModelError
 from bakeoff.files import write_json
-from bakeoff.types import Vectors
+from bakeoff.types import Embedder, Vectors
 
 FILE = "head.json"
 Probabilities = NDArray[np.float64]
@@ -33,6 +33,27 @@ class Head:
     classes: Sequence[str]
     probabilities: Callable[[Vectors], Probabilities]
     """[N, dimension] -> [N, classes]"""
+
+
+def features(model: Embedder, texts: Sequence[str]) -> Vectors:
+    """A unit vector a text, [N, dimension]; of one that does not fit the window, the mean of its pieces' by tokens."""
+    cut = [_pieces(model, text) for text in texts]
+    vectors = iter(model.embed([piece for pieces in cut for piece in pieces]))
+    rows = np.zeros((len(cut), model.dimension), np.float32)
+    for row, pieces in zip(rows, cut, strict=True):
+        for piece, vector in zip(pieces, vectors, strict=False):
+            row += vector * (model.count(piece) if len(pieces) > 1 else 1)
+        if len(pieces) > 1:
+            row /= max(float(np.linalg.norm(row)), 1e-12)
+    return rows
+
+
+def _pieces(model: Embedder, text: str) -> list[str]:
+    if model.count(text) <= model.window:
+        return [text]
+    from semchunk.semchunk import chunk
+
+    return cast(list[str], chunk(text, model.window, model.count, memoize=False)) or [""]
 
 
 def save(folder: Path, kind: str, facts: Mapping[str, Any], fitted: Any) -> None:

@@ -9,8 +9,6 @@ import numpy as np
 
 from bakeoff.errors import ModelError
 from bakeoff.models import embedder, heads
-from bakeoff.retrieval.retrievers import within_window
-from bakeoff.trace import recording
 from bakeoff.types import Answer, Question
 
 
@@ -25,11 +23,9 @@ class Classifier:
             raise ModelError(f"{checkpoint} was trained on another version of {self._head.features}; tune it again")
 
     def answer(self, question: Question | str) -> Answer:
-        """The likeliest label; `confidence` is its probability. Of a long text the beginning counts."""
+        """The likeliest label; `confidence` is its probability. A long text is read whole, piece by piece."""
         start = time.perf_counter()
-        with recording() as trace:
-            text = within_window(Question.of(question).text, self._embedder)
-        [chances] = self._head.probabilities(self._embedder.embed([text]))
+        [chances] = self._head.probabilities(heads.features(self._embedder, [Question.of(question).text]))
         best = int(np.argmax(chances))
         timings = {"classify": time.perf_counter() - start}
-        return Answer(self._head.classes[best], confidence=float(chances[best]), timings=timings, trace=tuple(trace))
+        return Answer(self._head.classes[best], confidence=float(chances[best]), timings=timings)

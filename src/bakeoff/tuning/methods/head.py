@@ -110,7 +110,7 @@ def _made(kind: Kind, strength: float, seed: int) -> Any:
 
 def _data(model: Embedder, examples: Sequence[Example], classes: Sequence[str]) -> tuple[Vectors, Codes]:
     codes = np.array([classes.index(_label(example)) for example in examples], dtype=np.int64)
-    return model.embed([example.question for example in examples]), codes
+    return heads.features(model, [example.question for example in examples]), codes
 
 
 def _label(example: Example) -> str:
