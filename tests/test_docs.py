@@ -87,10 +87,18 @@ def test_the_question_of_the_readme_is_a_valid_one(tmp_path: Path) -> None:
     assert load_examples(tmp_path / "q.jsonl")[0].references == ("nobody",)
 
 
-def test_every_file_that_the_documents_link_to_is_there() -> None:
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_all_that_the_documents_link_to_is_there() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, _, part in re.findall(r"\]\((?!http)([^)#]*)(#([^)]*))?\)", page.read_text(encoding="utf-8")):
+            place = page.parent / target if target else page
+            assert place.exists(), f"{page.name} links to {target}"
+            assert not part or place.suffix != ".md" or part in anchors(place), f"{page.name} links to {target}#{part}"
 
 
 def test_every_dependency_is_named_with_its_reason() -> None:
