@@ -1,6 +1,6 @@
 """Training speed: our LoRA beside TRL's SFTTrainer on the same model, data and steps, and the cached frozen layers.
 
-    make bench-tuning DATA=path/to/data
+    make bench-tuning DATA=path/to/data             # PART=lora or PART=freeze for one of them
 
 Lessons are questions of XQuAD with their paragraph. Each contestant trains in a process of its own: the same LoRA
 (rank 16, every linear layer), batches of 4, one epoch, learning rate 1e-3; TRL with its defaults, and without gradient
@@ -34,44 +34,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds xquad")
     parser.add_argument("--lessons", type=int, default=120)
+    parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         name, folder = arguments.one
         print(json.dumps(CONTESTANTS[name](Path(folder))))
         return
-    report(arguments.data, arguments.lessons)
+    for part in arguments.part:
+        with tempfile.TemporaryDirectory() as scratch:
+            prepare(arguments.data, arguments.lessons, Path(scratch))
+            PARTS[part](arguments.data, arguments.lessons, Path(scratch))
 
 
-def report(data: Path, count: int) -> None:
-    """Every contestant in every round, in turn; then freeze, epoch by epoch."""
+def lora_beside_trl(data: Path, count: int, folder: Path) -> None:
+    """Every contestant in every round, in turn."""
     from results import machine, publish, table
 
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        prepare(data, count, folder)
-        for _ in range(ROUNDS):
-            for name in CONTESTANTS:
-                found[name].append(run(name, folder, data))
-        peak = max(gigaflops() for _ in range(3))
-        rows = []
-        trl = middle([one["tokens"] / one["seconds"] for one in found["TRL, defaults"]])
-        for name, runs in found.items():
-            if "first" in runs[0]:
-                continue
-            per_second = [one["tokens"] / one["seconds"] for one in runs]
-            rows.append(
-                [
-                    name,
-                    f"{runs[0]['tokens']:,.0f}",
-                    f"{middle(per_second):,.0f} ({min(per_second):,.0f}-{max(per_second):,.0f})",
-                    f"{middle(per_second) / trl:.2f}",
-                    f"{middle(per_second) * 4 * PARAMETERS / 1e9 / peak:.0%}",
-                    f"{middle([one['peak_mb'] for one in runs]):,.0f} MB",
-                    f"{middle([one['loss'] for one in runs]):.3f}",
-                ]
-            )
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in LORAS}
+    for _ in range(ROUNDS):
+        for name in LORAS:
+            found[name].append(run(name, folder, data))
+    peak = max(gigaflops() for _ in range(3))
+    rows = []
+    trl = middle([one["tokens"] / one["seconds"] for one in found["TRL, defaults"]])
+    for name, runs in found.items():
+        per_second = [one["tokens"] / one["seconds"] for one in runs]
+        rows.append(
+            [
+                name,
+                f"{runs[0]['tokens']:,.0f}",
+                f"{middle(per_second):,.0f} ({min(per_second):,.0f}-{max(per_second):,.0f})",
+                f"{middle(per_second) / trl:.2f}",
+                f"{middle(per_second) * 4 * PARAMETERS / 1e9 / peak:.0%}",
+                f"{middle([one['peak_mb'] for one in runs]):,.0f} MB",
+                f"{middle([one['loss'] for one in runs]):.3f}",
+            ]
+        )
     head = [
         "LoRA",
         "tokens",
@@ -81,15 +80,28 @@ def report(data: Path, count: int) -> None:
         "peak memory",
         "loss after",
     ]
-    first, later = (middle([one[key] for one in found["Bakeoff, freeze"]]) for key in ("first", "later"))
     text = (
-        f"{table(head, rows)}\n\nThe loss before is {found['Bakeoff, LoRA'][0]['before']:.3f}. `freeze` with its last "
-        f"4 layers: {first:.1f} CPU seconds for the first epoch, the frozen layers once for all lessons included, and "
-        f"{later:.1f} for each later one: {first / later:.1f} times as fast.\n\n"
-        f"{count} lessons, {ROUNDS} rounds; peak of a product of two bf16 matrices: {peak:.0f} GFLOP/s a core. "
-        f"`make bench-tuning DATA=...` on {machine()}."
+        f"{table(head, rows)}\n\nThe loss before is {found['Bakeoff, LoRA'][0]['before']:.3f}. {count} lessons, "
+        f"{ROUNDS} rounds; peak of a product of two bf16 matrices: {peak:.0f} GFLOP/s a core. "
+        f"`make bench-tuning DATA=... PART=lora` on {machine()}."
     )
     publish("tuning", text)
+    print(text)
+
+
+def freeze_by_epochs(data: Path, count: int, folder: Path) -> None:
+    """What a later epoch takes beside the first."""
+    from results import machine, publish
+
+    runs = [run("Bakeoff, freeze", folder, data) for _ in range(ROUNDS)]
+    first, later = (", ".join(f"{one[key]:.1f}" for one in runs) for key in ("first", "later"))
+    times = [one["first"] / one["later"] for one in runs]
+    text = (
+        f"`freeze` with its last 4 layers, {count} lessons, {ROUNDS} rounds: {first} CPU seconds for the first epoch, "
+        f"the frozen layers once for all lessons included, and {later} for each later one: {min(times):.1f} to "
+        f"{max(times):.1f} times as fast. `make bench-tuning DATA=... PART=freeze` on {machine()}."
+    )
+    publish("tuning-freeze", text)
     print(text)
 
 
@@ -256,12 +268,13 @@ def trl(checkpointing: bool | None) -> Callable[[Path], dict[str, float]]:
     return train
 
 
-CONTESTANTS: dict[str, Callable[[Path], dict[str, float]]] = {
+LORAS: dict[str, Callable[[Path], dict[str, float]]] = {
     "Bakeoff, LoRA": ours,
     "TRL, defaults": trl(None),
     "TRL, no checkpointing": trl(False),
-    "Bakeoff, freeze": freeze,
 }
+CONTESTANTS = {**LORAS, "Bakeoff, freeze": freeze}
+PARTS: dict[str, Callable[[Path, int, Path], None]] = {"lora": lora_beside_trl, "freeze": freeze_by_epochs}
 
 
 def middle(values: list[float]) -> float:
