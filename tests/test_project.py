@@ -127,6 +127,16 @@ def test_a_run_of_other_documents_is_refused_before_anything_is_trained(
         Project(project).compare(["rag", "tuned"], fresh=True)
 
 
+def test_a_comparison_says_which_documents_it_could_not_read(project: Path) -> None:
+    (project / "documents" / "scan.pdf").write_bytes(b"%PDF-1.7 cut off")
+    result = run(project, "compare", "rag", "--limit", "3")
+    assert "1 document could not be read: documents/scan.pdf: " in result.stdout
+    for name in ("report.html", "report.md"):
+        assert "1 document could not be read" in (project / "runs/latest" / name).read_text()
+    (project / "documents" / "scan.pdf").unlink()
+    assert "could not be read" not in run(project, "compare", "rag", "--limit", "3", "--fresh").stdout
+
+
 def test_a_full_disk_while_indexing_is_one_line_and_loses_nothing(project: Path) -> None:
     this = Project(project)
     this.ingest("documents/policies")

@@ -218,8 +218,7 @@ class Project(Trained):
         metrics, names = self.metrics, list(names) or list(self.config.systems)
         if not names:
             raise ConfigError(f"no systems to compare: add [systems.<name>] tables to {config.FILE}")
-        if self.config.corpus.sources:
-            self.ingest(progress=progress)
+        failed = self.ingest(progress=progress).failed if self.config.corpus.sources else {}
         test, out = list(self.split.test[: limit or None]), self.folder / "runs" / run
         if not fresh:
             known = {name: self._settings(name, learnt=False) for name in names}
@@ -254,6 +253,7 @@ class Project(Trained):
             build_seconds=ledger.training_seconds(trained, effort),
             studies=ledger.studies(trained),
             lessons=dict.fromkeys(trained, len(self.split.train)),
+            unread={"count": len(failed), "first": ": ".join(next(iter(failed.items())))} if failed else {},
             split={part: len(getattr(self.split, part)) for part in ("train", "valid", "test")},
             effort={
                 **effort.to_json(),

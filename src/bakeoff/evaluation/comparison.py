@@ -125,6 +125,14 @@ class Comparison:
     """System -> why its wrong answers are wrong, where `bakeoff diagnose` was run."""
 
     @property
+    def unread(self) -> str:
+        """How many documents could not be read when the index was brought up to date, in words; "" if all were."""
+        if not (found := self.machine.get("unread")):
+            return ""
+        count, first = found["count"], found["first"]
+        return f"{count:,} document{'s' * (count > 1)} could not be read{', the first' * (count > 1)}: {first}"
+
+    @property
     def primary(self) -> str:
         """The metric that decides."""
         return self.metrics[0]

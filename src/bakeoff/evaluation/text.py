@@ -74,6 +74,8 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
         if row.errors:
             first = next(trial.error for trial in comparison.trials if trial.system == row.system and trial.error)
             yield f"{row.errors} of {row.n} answers of {row.system} failed, the first: {first}"
+    if comparison.unread:
+        yield comparison.unread
     if comparison.failures:
         yield f"{len(comparison.failures)} scores could not be computed, the first: {comparison.failures[0]}"
 

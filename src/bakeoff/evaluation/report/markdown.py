@@ -50,6 +50,7 @@ def markdown(page: Page, gates: Sequence[str] = ()) -> str:
         _table(["kind", "n", *(line.name for line in page.lines)], slices) if slices else "",
         _plain(page.flagged) if slices else "",
         *(_why(why) for why in page.whys),
+        _plain(page.unread),
         _list("Could not be scored", page.failures[:5]),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"

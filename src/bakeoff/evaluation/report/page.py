@@ -111,6 +111,8 @@ class Page:
     flagged: str
     """What the flags mean."""
     whys: list[Why]
+    unread: str
+    """Which documents are not in the index."""
     failures: tuple[str, ...]
     provenance: list[tuple[str, str]]
     prices: list[str]
@@ -154,6 +156,7 @@ def page(comparison: Comparison, recommendation: Recommendation, accounts: Accou
         slices=_slices(comparison, rows, against),
         flagged=_flagged(comparison, against),
         whys=[_why(comparison.diagnoses[row.system]) for row in rows if row.system in comparison.diagnoses],
+        unread=comparison.unread,
         failures=comparison.failures,
         provenance=_provenance(comparison),
         prices=_prices(accounts),
@@ -343,7 +346,7 @@ def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
     for key, value in (*comparison.run.items(), *comparison.machine.items()):
         if key == "settings":
             facts += [(f"settings of {system}", _flat(options)) for system, options in value.items() if options]
-        elif key not in ("peak_mb", "studies"):
+        elif key not in ("peak_mb", "studies", "unread"):
             facts.append((key, _flat(value)))
     again = f"bakeoff compare {' '.join(comparison.systems)}"
     return [("decided by", comparison.primary), ("to do it again", again), *facts]
