@@ -138,6 +138,6 @@ clean:  ## Remove the environment and the demo project
 	@$(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable ".[ann,boost,tune,openai,databases,datasets,formats,postgresql,search,watch]" --group dev
+	$(BIN)/pip install --quiet --editable ".[ann,boost,tune,openai,databases,datasets,formats,postgresql,qlora,search,watch]" --group dev
 	$(BIN)/python -m bakeoff.models.weights
 	@touch $@

@@ -57,6 +57,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, options) for name, options in METHODS.items()},
     "lora, rank-stabilised": ("lora", {**METHODS["lora"], "rslora": True}),
     "lora, DoRA": ("lora", {**METHODS["lora"], "dora": True}),
+    "lora, 4 bits": ("lora", {**METHODS["lora"], "bits": 4}),
     "lora, dropout": ("lora", {**METHODS["lora"], "dropout": 0.1}),
     "adapter, IA3": ("adapter", {"kind": "ia3", "learning_rate": 0.1}),
     "pretrain, LoRA": ("pretrain", {**METHODS["pretrain"], "weights": "lora", "rank": 8}),

@@ -18,6 +18,7 @@ from bakeoff.project import Project
 
 EXTRAS = {
     "tune": ("torch", "fine-tuning"),
+    "qlora": ("bitsandbytes", "a LoRA on a base in 4 bits"),
     "search": ("optuna", "`bakeoff tune --search`"),
     "boost": ("xgboost", "heads of boosted trees"),
     "datasets": ("pyarrow", "examples from Parquet files and data sets"),

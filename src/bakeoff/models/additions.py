@@ -12,7 +12,7 @@ from bakeoff.models import bottleneck, prefix
 def add(model: Any, folder: Path) -> tuple[Any, prefix.Prefix | None]:
     """`model` with the additions of the checkpoint in `folder`, and the prefix that goes before every prompt."""
     if (folder / "adapter_config.json").is_file():
-        from peft import PeftModel
+        from bakeoff.models.lowrank import PeftModel
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 reads an attribute that transformers 6 renames

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
+from torch import nn
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, MissingPackageError
 from bakeoff.files import write_json
 from bakeoff.models.gguf import write_lora
+from bakeoff.models.lowrank import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from bakeoff.tuning.student import Student, Whole
+
+WHOLE = 16
+"""Bits a weight of a base that is not quantised for its training: bfloat16, or fp32 where that is not native."""
 
 
 def lora(
@@ -27,14 +31,20 @@ def lora(
     targets: str = "all-linear",
     rslora: bool = False,
     dora: bool = False,
+    bits: int = WHOLE,
 ) -> Any:
-    """The student's model with a trainable fp32 LoRA in it, or with the one of the checkpoint `start`."""
+    """The student's model with a trainable fp32 LoRA in it, or with the one of the checkpoint `start`.
+
+    `bits`: of each weight of the base's linear layers while it is trained; 4 is NF4, as in QLoRA.
+    """
+    if bits not in (WHOLE, 4):
+        raise ConfigError(f"{method}: bits is {bits}, but must be {WHOLE}, the weights as they are, or 4")
     if start:
         if not (Path(start) / "adapter_config.json").is_file():
             raise ConfigError(
                 f"{method}: start: {start} holds no LoRA; name a checkpoint of lora, dpo, orpo, kto or grpo"
             )
-        return _put_in(student, lambda model: PeftModel.from_pretrained(model, start, is_trainable=True), method)
+        return _put_in(student, lambda model: PeftModel.from_pretrained(model, start, is_trainable=True), method, bits)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -44,12 +54,12 @@ def lora(
         use_dora=dora,
         task_type="CAUSAL_LM",
     )
-    return adapted(student, config, method=method)
+    return adapted(student, config, method=method, bits=bits)
 
 
-def adapted(student: Student, config: PeftConfig, *, method: str) -> Any:
+def adapted(student: Student, config: PeftConfig, *, method: str, bits: int = WHOLE) -> Any:
     """The student's model with the adapter that `config` describes."""
-    return _put_in(student, lambda model: get_peft_model(model, config), method)
+    return _put_in(student, lambda model: get_peft_model(model, config), method, bits)
 
 
 def whole(model: Any) -> Whole:
@@ -71,11 +81,44 @@ def save(model: Any, student: Student, out: Path) -> None:
         write_lora(out, student.weights.path, out / "adapter.gguf")
 
 
-def _put_in(student: Student, put: Any, method: str) -> Any:
+def _put_in(student: Student, put: Any, method: str, bits: int) -> Any:
     model = student.model.to(torch.bfloat16 if student.bf16 else torch.float32)
+    if bits != WHOLE:
+        _quantise(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 reads an attribute that transformers 6 renames
         try:
             return put(model)
         except ValueError as error:  # no layer of that name, or no adapter there
             raise ConfigError(f"{method}: targets: {error}") from error
+
+
+def _quantise(model: Any) -> None:
+    """Keep the linear layers but that of the output in four bits a weight, with double quantisation, in place."""
+    try:
+        import bitsandbytes.nn as four_bit
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("a base in 4 bits", "bitsandbytes", "qlora") from error
+    layers_of: Any = four_bit
+    layers = [
+        (parent, name, layer)
+        for parent in model.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.Linear) and layer is not model.get_output_embeddings()
+    ]
+    for parent, name, layer in layers:
+        four = layers_of.Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            bias=layer.bias is not None,
+            compute_dtype=layer.weight.dtype,
+            quant_type="nf4",
+            device="meta",
+        )
+        four.weight = layers_of.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+        four.bias = layer.bias
+        # On a CPU with AVX-512 it would order the weights anew when first asked without gradients, also beside a thread
+        # that trains, and the gradient of weights in that order would be wrong.
+        four.support_avx512bf16_for_cpu = False
+        setattr(parent, name, four.to(layer.weight.device))
+    model.is_loaded_in_4bit = True  # what PEFT looks at

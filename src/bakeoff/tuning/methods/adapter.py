@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import IA3Config
 
 from bakeoff.models import bottleneck
+from bakeoff.models.lowrank import IA3Config
 from bakeoff.tuning import adapting, student, training
 from bakeoff.types import Checkpoint, Example
 

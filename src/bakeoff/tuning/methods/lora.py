@@ -34,6 +34,7 @@ def tune(
     batch_size: int = 4,
     max_length: int = 1024,
     targets: str = "all-linear",
+    bits: int = 16,
     start: str = "",
     progress: training.Progress | None = None,
 ) -> Checkpoint:
@@ -41,7 +42,9 @@ def tune(
 
     `targets`: `all-linear`, or names of layers separated by commas, as in `q_proj,v_proj`. `start`: a checkpoint whose
     LoRA is trained further; its rank, alpha and targets hold. `rslora` scales by alpha / sqrt(rank); `dora` trains a
-    length and a direction of each weight. `dropout` above 0 trains on one core, for its random numbers are one stream.
+    length and a direction of each weight. `bits`: 4 keeps the base's linear layers in NF4 while they are trained on, as
+    QLoRA does (needs the extra `qlora`); 16 as they are. `dropout` above 0 trains on one core, for its random numbers
+    are one stream.
     Raises `DataError` for an example longer than `max_length` tokens: nothing is cut.
     """
     student.positive("lora", rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
@@ -58,6 +61,7 @@ def tune(
         targets=targets,
         rslora=rslora,
         dora=dora,
+        bits=bits,
     )
     result = training.train(
         adapting.whole(model),
