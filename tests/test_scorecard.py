@@ -63,10 +63,10 @@ def test_privacy_says_where_data_go_and_stay(
 
 def test_what_was_forgotten_is_bad_news_where_it_is_sure(comparison: Comparison) -> None:
     found = shown(comparison, "lora")
-    assert found["general questions"] == Cell("-20.0", "[-30.0, -10.0]", bad=True)
-    assert found["general texts"] == Cell("+0.020", "[-0.010, +0.050]", bad=False)
-    assert shown(comparison, "rag")["general texts"] == Cell("-")
-    assert "general texts" not in shown(replace(comparison, machine={}), "lora")
+    assert found["general questions, change"] == Cell("-20.0", "[-30.0, -10.0]", bad=True)
+    assert found["general texts, nats more"] == Cell("+0.020", "[-0.010, +0.050]", bad=False)
+    assert shown(comparison, "rag")["general texts, nats more"] == Cell("-")
+    assert "general texts, nats more" not in shown(replace(comparison, machine={}), "lora")
 
 
 def test_building_takes_hours_only_where_something_is_trained(comparison: Comparison) -> None:

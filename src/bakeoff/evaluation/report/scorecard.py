@@ -80,7 +80,10 @@ def columns(comparison: Comparison, recommendation: Recommendation) -> list[Colu
         Column("Dollars", "for 1,000 right answers"),
         Column("Built in", "hours", first=True),
         *(
-            [Column("Forgot", "general questions", first=True), Column("Forgot", "general texts")]
+            [
+                Column("Forgetting", "general questions, change", first=True),
+                Column("Forgetting", "general texts, nats more"),
+            ]
             if comparison.machine.get("studies")
             else []
         ),
