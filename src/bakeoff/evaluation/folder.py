@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import gc
 import hashlib
 import json
 import os
@@ -144,7 +146,13 @@ def append(file: IO[bytes], line: str) -> None:
 
 
 def forget_peak() -> None:
-    """Let the peak memory start anew where the system can (Linux), else it stays the whole process's."""
+    """Let the peak memory start anew where the system can (Linux), else it stays the whole process's.
+
+    What a training freed goes back to the system first: glibc keeps it, 2 GB after a LoRA on 135 million weights.
+    """
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
