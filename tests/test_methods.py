@@ -120,6 +120,8 @@ def test_what_is_loaded_again_is_what_was_trained(base: str, unbroken: Callable[
         mean = -sum(value for value, _ in after) / sum(count for _, count in after)
         # Training multiplies bfloat16 where it can; that alone moves the loss of the untrained base by 0.03.
         tolerance = 0.04 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-4
+        if "bits" in VARIANTS[variant][1]:
+            tolerance = 0.15  # trained on four bits a weight, and served on all of them
         assert mean == pytest.approx(facts["valid_loss_after"], abs=tolerance)
     assert after != before
 
@@ -542,7 +544,7 @@ def test_the_last_layer_at_the_learnt_places_alone_learns_what_the_whole_one_doe
         decoder.layers[-1].requires_grad_(True)
         loss = training.token_loss(model, rows)
         found.append((loss, *torch.autograd.grad(loss, list(decoder.layers[-1].parameters()))))
-    assert asked == [(max(row.trained for row in rows), max(len(row.ids) for row in rows))]
+    assert asked[-1] == (max(row.trained for row in rows), max(len(row.ids) for row in rows))
     assert len(found[1]) == 10
     for whole, part in zip(*found, strict=True):
         torch.testing.assert_close(part, whole, rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ from bakeoff.models import weights as files
 from bakeoff.models.chat import Template
 from bakeoff.models.devices import device, moved, multiplies_bfloat16, workers
 from bakeoff.models.gguf import load_for_training, write_model
-from bakeoff.tuning import training
+from bakeoff.tuning import attention, training
 from bakeoff.tuning.rows import Row, encode
 from bakeoff.types import Checkpoint, Example
 
@@ -70,6 +70,7 @@ class Student:
             return
         quiet: Any = logging
         quiet.disable_progress_bar()
+        attention.take_out_of(self.model)
         moved(self.model, torch.device("cpu")).save_pretrained(out)
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.weights.path / name).is_file():
@@ -98,6 +99,7 @@ class Whole(nn.Module):
         super().__init__()
         self.model = model
         self.bf16 = bf16
+        attention.put_into(model)
 
     def states(self, rows: Sequence[Row]) -> Tensor:
         ids, mask = self.padded(rows)

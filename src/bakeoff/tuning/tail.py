@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations import sdpa_attention
 from transformers.masking_utils import sdpa_mask
 
-from bakeoff.tuning import training
+from bakeoff.tuning import attention, training
 from bakeoff.tuning.rows import Row
 from bakeoff.tuning.student import Whole
 
-ATTENTION = "sdpa_where_learnt"
+ATTENTION = "where_learnt"
 
 
 class Tail(Whole):
@@ -38,7 +37,7 @@ class Tail(Whole):
             module.register_forward_pre_hook(self._take)
             module.register_forward_hook(self._put)
         config = model.base_model.config
-        if hasattr(last, "self_attn") and config._attn_implementation == "sdpa":
+        if hasattr(last, "self_attn") and config._attn_implementation == attention.NAME:
             last.self_attn.piece = self._piece
             config._attn_implementation = ATTENTION
 
@@ -70,11 +69,10 @@ def _by_position(layer: nn.Module) -> list[nn.Module]:
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **more: Any
 ) -> tuple[Tensor, None]:
-    """Of the layer that has a `piece`, for the queries at its places alone; of every other as transformers does."""
+    """Of the layer that has a `piece`, for the queries at its places alone; of every other for all of them."""
     piece: Any = getattr(module, "piece", None)
     if piece is None or more.get("position_bias") is not None:
-        found: tuple[Tensor, None] = sdpa_attention.sdpa_attention_forward(module, query, key, value, mask, **more)
-        return found
+        return attention.attend(module, query, key, value, mask, **more)
     row, place = piece.places // piece.longest, piece.places % piece.longest
     counts = torch.bincount(row, minlength=piece.rows)
     # The queries of each row side by side: column 0 to its count, of as many columns as the row with most has.
@@ -87,7 +85,7 @@ def _attention(
     else:
         seen = mask.expand(piece.rows, -1, -1, -1)[asked, 0, places]
     few = query.transpose(1, 2)[asked, places].transpose(1, 2)
-    made, _ = sdpa_attention.sdpa_attention_forward(module, few, key, value, seen[:, None], **more)
+    made, _ = attention.attend(module, few, key, value, seen[:, None], **more)
     return _spread(made[row, column].flatten(1), piece).view(piece.rows, piece.longest, *made.shape[2:]), None
 
 
