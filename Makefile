@@ -38,8 +38,8 @@ docs: .venv/ready  ## Write the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
 
 .PHONY: screenshot
-screenshot: .venv/ready  ## Take the picture of the README anew, of the demo's last run; needs Chromium
-	$(BIN)/python docs/screenshot.py $(DEMO)/runs/latest/report.html
+screenshot: .venv/ready  ## Take the picture of the README anew, of the last run of bench-road; needs Chromium
+	$(BIN)/python docs/screenshot.py .bench/road/runs/latest/report.html
 
 bench-road: .venv/ready  ## The road on XQuAD: DATA=folder with xquad/xquad.en.json
 	$(BIN)/python benchmarks/road.py --data $(DATA)

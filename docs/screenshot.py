@@ -1,6 +1,6 @@
 """Take the picture of the README: the report of a run, as it opens in a headless Chromium.
 
-    python docs/screenshot.py demo/runs/latest/report.html
+    python docs/screenshot.py .bench/road/runs/latest/report.html
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 1240, 970
 def main(report: Path) -> None:
     """Write the picture over the one that stands there."""
     if not report.is_file():
-        sys.exit(f"there is no {report}; `make demo` makes one")
+        sys.exit(f"there is no {report}; `make bench-road DATA=...` makes one")
     PICTURE.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, browser(Path(folder)) as page:
         page.look(width=WIDTH, height=HEIGHT)
