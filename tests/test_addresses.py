@@ -145,7 +145,7 @@ def test_a_query_is_looked_for_in_the_projects_folder(project: Path) -> None:
     assert added and all(id.startswith("late/late/") for id in added)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])
+@pytest.mark.parametrize("page", ["docs/guide.md", "docs/configuration.md"])
 def test_the_sources_of_the_documents_can_be_parsed(page: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_PASSWORD", "x")
     monkeypatch.setenv("CRM_PASSWORD", "x")
