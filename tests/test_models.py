@@ -417,7 +417,8 @@ def test_a_stream_that_is_left_stops_the_engine_and_one_that_fails_says_why() ->
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_ctrl_c_in_the_middle_of_an_answer_ends_without_a_crash(tmp_path: Path) -> None:
     code = (
-        "from bakeoff.models import generator; from bakeoff.types import Message; import sys\n"
+        "from bakeoff.models import generator; from bakeoff.types import Message; import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "for piece in generator('smollm2-135m').stream([Message('user', 'Tell me a long story.')], max_tokens=2000):\n"
         "    print(piece, flush=True)\n"
     )

@@ -56,9 +56,12 @@ def test_without_the_package_the_error_says_what_to_install(
         adapting.lora(pupil, method="lora", bits=4)
 
 
-def test_peft_is_imported_without_code_from_a_hub(tmp_path: Path) -> None:
+def test_peft_is_imported_without_bitsandbytes_and_that_without_code_from_a_hub(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text("open('fetched', 'w')\ndef get_kernel(*_, **__): open('fetched', 'w')\n")
-    code = "import bakeoff.models.lowrank, sys; print('bitsandbytes' in sys.modules, 'kernels' in sys.modules)"
+    code = (
+        "import sys; from bakeoff.models import lowrank; print('bitsandbytes' in sys.modules)\n"
+        "lowrank.four_bit(); print('bitsandbytes' in sys.modules, 'kernels' in sys.modules)"
+    )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         cwd=tmp_path,
@@ -67,5 +70,5 @@ def test_peft_is_imported_without_code_from_a_hub(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (result.stdout, result.stderr) == ("True False\n", "")
+    assert (result.stdout, result.stderr) == ("False\nTrue False\n", "")
     assert not (tmp_path / "fetched").exists()

@@ -13,7 +13,14 @@ from torch import nn
 from bakeoff.errors import ConfigError, MissingPackageError
 from bakeoff.files import write_json
 from bakeoff.models.gguf import write_lora
-from bakeoff.models.lowrank import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from bakeoff.models.lowrank import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    four_bit,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
 from bakeoff.tuning.student import Student, Whole
 
 WHOLE = 16
@@ -96,10 +103,9 @@ def _put_in(student: Student, put: Any, method: str, bits: int) -> Any:
 def _quantise(model: Any) -> None:
     """Keep the linear layers but that of the output in four bits a weight, with double quantisation, in place."""
     try:
-        import bitsandbytes.nn as four_bit
+        layers_of: Any = four_bit()
     except ModuleNotFoundError as error:
         raise MissingPackageError("a base in 4 bits", "bitsandbytes", "qlora") from error
-    layers_of: Any = four_bit
     layers = [
         (parent, name, layer)
         for parent in model.modules()
