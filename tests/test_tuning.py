@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -394,6 +395,13 @@ def test_a_checkpoint_is_current_until_data_options_or_seed_change(base: str, tr
     assert not is_current(trained, "lora", base, TRAIN, {**OPTIONS, "rank": 4}, 3)
     assert not is_current(trained, "lora", base, TRAIN, OPTIONS, 4)
     assert not is_current(tmp_path / "none", "lora", base, TRAIN, OPTIONS, 3)
+    # Made before the option `bits` was there.
+    before = shutil.copytree(trained, tmp_path / "before")
+    manifest = json.loads((before / "checkpoint.json").read_text())
+    del manifest["options"]["bits"]
+    (before / "checkpoint.json").write_text(json.dumps(manifest))
+    assert is_current(before, "lora", base, TRAIN, OPTIONS, 3)
+    assert not is_current(before, "lora", base, TRAIN, {**OPTIONS, "bits": 4}, 3)
 
 
 def test_a_killed_training_leaves_no_checkpoint_and_does_not_hinder_the_next(base: str, tmp_path: Path) -> None:

@@ -79,12 +79,16 @@ def mend(folder: Path) -> list[str]:
 
 
 def _installation() -> Iterator[Finding]:
+    from bakeoff.models.weights import has_vnni
+
     yield Finding(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "install Python 3.11 or newer")
     for extra, (package, gives) in EXTRAS.items():
         state = "installed" if find_spec(package) else f"not installed (optional); for {gives}"
         yield Finding(True, f"extra {extra!r} {state}")
     found = "installed: scans are read" if which("tesseract") else "not installed (optional; it reads scans)"
     yield Finding(True, f"program 'tesseract' {found}")
+    quick = "ONNX Runtime" if has_vnni() else "llama.cpp, for Linux tells of no VNNI in this CPU"
+    yield Finding(True, f"SmolLM and its kin answer through {quick}")
 
 
 def _models() -> Iterator[Finding]:

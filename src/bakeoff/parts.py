@@ -201,7 +201,7 @@ class Parts:
 
     def _decider_made_from(self, name: str) -> str:
         """What a decider was fitted to: another prompt, model or corpus needs another."""
-        aside = ("mode", "fallback", "instead", "decider")
+        aside = ("mode", "fallback", "instead", "decider", "engine")
         settings = {key: value for key, value in self._settings(name).items() if key not in aside}
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -321,10 +321,12 @@ class Parts:
 
         Without `learnt` its checkpoint and its decider are left out, which need not be there then.
         """
+        from bakeoff.models import engine
         from bakeoff.systems.prompt import target
 
         options = self._options("systems", name)
-        settings = {"base": self.config.base, "seed": self.config.seed, **options}
+        # Another engine, on another machine, rounds otherwise.
+        settings = {"base": self.config.base, "engine": engine(self.config.base), "seed": self.config.seed, **options}
         if learnt and (tuned := options.get("tuned")):
             self._require_tuned(tuned)
             settings["checkpoint"] = json.loads((self._checkpoint_path(tuned) / "checkpoint.json").read_text())["files"]

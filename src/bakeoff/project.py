@@ -170,6 +170,7 @@ class Project(Trained):
         """
         from bakeoff.evaluation import screen
         from bakeoff.evaluation.sharing import Work
+        from bakeoff.models import engine
 
         if self.config.corpus.sources:
             self.ingest(progress=progress)
@@ -178,7 +179,8 @@ class Project(Trained):
         name, rag = sharing._plain_rag()
         shots, rest = self.split.train[:SHOTS], [*self.split.train[SHOTS:], *self.split.valid]
         chosen = screen.sample(rest, self.corpus, sample, self.config.seed)
-        made_from = {"base": self.config.base, "seed": self.config.seed, "shots": [shot.id for shot in shots]}
+        base, seed = self.config.base, self.config.seed
+        made_from = {"base": base, "engine": engine(base), "seed": seed, "shots": [shot.id for shot in shots]}
         read = {**made_from, "corpus": self.corpus.fingerprint(), **(self._settings(name) if name else {})}
         asked = (screen.CLOSED, screen.SHOTS)
         return screen.screen(
@@ -281,8 +283,8 @@ class Project(Trained):
         settings = folder.recorded(self._settings(name))
         if settings != comparison.run["settings"][name]:
             raise ConfigError(
-                f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint or "
-                f"the documents changed; run `bakeoff compare {name} --run {run} --fresh` first"
+                f"the system {name!r} is no longer what answered in the run {run!r}: its settings, its checkpoint, "
+                f"the documents or the machine changed; run `bakeoff compare {name} --run {run} --fresh` first"
             )
         work = Work(self.config.compare.parallel)
         sharing = _Sharing(self, work)

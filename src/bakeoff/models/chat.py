@@ -55,6 +55,20 @@ def render(template: Template, messages: Sequence[Message], *, generate: bool = 
         raise ModelError(f"the model's chat template failed: {error}; name a model whose template works") from error
 
 
+def opening(template: Template, messages: Sequence[Message], prompt: str) -> str:
+    """The text of all `messages` but the last where `prompt` begins with it, else "".
+
+    A turn ends with a control token, which is never part of another: its tokens are the prompt's first.
+    """
+    if len(messages) < 2:
+        return ""
+    try:
+        text = render(template, messages[:-1], generate=False)
+    except ModelError:  # some templates insist on a question: Qwen3.5's says "No user query found in messages."
+        return ""
+    return text if prompt.startswith(text) else ""
+
+
 def completion(template: Template, messages: Sequence[Message]) -> tuple[str, str]:
     """Prompt and target of a training row, whose last message is the assistant's.
 

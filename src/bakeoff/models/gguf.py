@@ -32,12 +32,12 @@ WRITTEN = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
     """Copy a GGUF file with its matrices as `kind` and everything else as F32; metadata and tokenizer stay."""
     reader = open_file(source)
-    with _writing(target, _value(reader, "general.architecture")) as writer:
+    with _writing(target, field_value(reader, "general.architecture")) as writer:
         _copy_fields(reader, writer)
         for tensor in reader.tensors:
             matrix = len(tensor.shape) == 2
             encoding = gguf.GGMLQuantizationType[kind if matrix else "F32"]
-            writer.add_tensor(tensor.name, gguf.quants.quantize(_floats(tensor), encoding), raw_dtype=encoding)
+            writer.add_tensor(tensor.name, gguf.quants.quantize(floats(tensor), encoding), raw_dtype=encoding)
 
 
 def write_model(base: Path, state: Mapping[str, Any], target: Path, *, encoding: str = "F16") -> None:
@@ -49,10 +49,10 @@ def write_model(base: Path, state: Mapping[str, Any], target: Path, *, encoding:
     reader = open_file(base)
     names = _names(reader)
     held = {f"{names(key.removesuffix('.weight'))}.weight": value for key, value in state.items()}
-    with _writing(target, _value(reader, "general.architecture")) as writer:
+    with _writing(target, field_value(reader, "general.architecture")) as writer:
         _copy_fields(reader, writer)
         for tensor in reader.tensors:
-            before = _floats(tensor)
+            before = floats(tensor)
             rows = held.get(tensor.name)
             after = before if rows is None else _to_gguf_rows(tensor.name, rows.float().cpu().numpy(), reader)
             if np.array_equal(before, after):
@@ -100,7 +100,7 @@ def write_lora(adapter: Path, base: Path, out: Path) -> None:
     names = _names(reader)
     # llama.cpp scales by alpha / rank; rank-stabilised adapters are scaled by alpha / sqrt(rank).
     alpha = config["lora_alpha"] * (config["r"] ** 0.5 if config["use_rslora"] else 1)
-    with _writing(out, _value(reader, "general.architecture")) as writer:
+    with _writing(out, field_value(reader, "general.architecture")) as writer:
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", float(alpha))
@@ -120,7 +120,7 @@ def _model(path: Path, reader: gguf.GGUFReader) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    architecture = _value(reader, "general.architecture")
+    architecture = field_value(reader, "general.architecture")
     if architecture != "llama":
         raise ModelError(
             f"{path} has the architecture {architecture!r}, and training from GGUF is checked for 'llama' only; "
@@ -129,7 +129,7 @@ def _model(path: Path, reader: gguf.GGUFReader) -> Any:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
 
     def fact(key: str) -> Any:
-        return _value(reader, f"llama.{key}")
+        return field_value(reader, f"llama.{key}")
 
     config = LlamaConfig(
         vocab_size=int(tensors["token_embd.weight"].shape[1]),
@@ -142,8 +142,8 @@ def _model(path: Path, reader: gguf.GGUFReader) -> Any:
         rms_norm_eps=fact("attention.layer_norm_rms_epsilon"),
         rope_parameters={"rope_type": "default", "rope_theta": fact("rope.freq_base")},
         tie_word_embeddings="output.weight" not in tensors,
-        bos_token_id=_value(reader, "tokenizer.ggml.bos_token_id"),
-        eos_token_id=_value(reader, "tokenizer.ggml.eos_token_id"),
+        bos_token_id=field_value(reader, "tokenizer.ggml.bos_token_id"),
+        eos_token_id=field_value(reader, "tokenizer.ggml.eos_token_id"),
         pad_token_id=None,
         dtype="float32",
     )
@@ -152,7 +152,7 @@ def _model(path: Path, reader: gguf.GGUFReader) -> Any:
     names, weights = _names(reader), {}
     for key, parameter in model.named_parameters():
         name = f"{names(key.removesuffix('.weight'))}.weight"
-        rows = _to_torch_rows(name, _floats(tensors[name]), reader)
+        rows = _to_torch_rows(name, floats(tensors[name]), reader)
         weights[key] = torch.from_numpy(rows.copy()).reshape(parameter.shape)
     model.load_state_dict(weights, strict=not config.tie_word_embeddings, assign=True)
     model.model.rotary_emb = LlamaRotaryEmbedding(config)
@@ -163,9 +163,9 @@ def _model(path: Path, reader: gguf.GGUFReader) -> Any:
 def _names(reader: gguf.GGUFReader) -> Callable[[str], str]:
     """Name of a module in transformers -> name of its tensor in the file, without `.weight`."""
     architecture = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[
-        _value(reader, "general.architecture")
+        field_value(reader, "general.architecture")
     ]
-    known = gguf.get_tensor_name_map(architecture, _value(reader, "llama.block_count"))
+    known = gguf.get_tensor_name_map(architecture, field_value(reader, "llama.block_count"))
 
     def name(module: str) -> str:
         found = known.get_name(module)
@@ -189,9 +189,9 @@ def _to_torch_rows(name: str, rows: Rows, reader: gguf.GGUFReader) -> Rows:
 def _rotary_heads(name: str, reader: gguf.GGUFReader) -> int:
     """Heads whose rows the file interleaves; 0 for all other tensors."""
     if name.endswith("attn_q.weight"):
-        return int(_value(reader, "llama.attention.head_count"))
+        return int(field_value(reader, "llama.attention.head_count"))
     if name.endswith("attn_k.weight"):
-        return int(_value(reader, "llama.attention.head_count_kv"))
+        return int(field_value(reader, "llama.attention.head_count_kv"))
     return 0
 
 
@@ -206,25 +206,25 @@ def read_tokenizer(path: Path, reader: gguf.GGUFReader) -> Tokenizer:
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    kind = _value(reader, "tokenizer.ggml.pre", "default")
+    kind = field_value(reader, "tokenizer.ggml.pre", "default")
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     splits = {
         "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words]),
         "gpt-2": words,
     }
-    begins = _value(reader, "tokenizer.ggml.add_bos_token", False)
-    if _value(reader, "tokenizer.ggml.model") != "gpt2" or kind not in splits or begins:
+    begins = field_value(reader, "tokenizer.ggml.add_bos_token", False)
+    if field_value(reader, "tokenizer.ggml.model") != "gpt2" or kind not in splits or begins:
         raise ModelError(
             f"{path} has the tokenizer {kind!r}, and training from GGUF is checked for {', '.join(splits)} only; "
             "name the model's safetensors folder instead"
         )
-    tokens: list[str] = _value(reader, "tokenizer.ggml.tokens")
-    merges = [tuple(merge.split(" ")) for merge in _value(reader, "tokenizer.ggml.merges")]
+    tokens: list[str] = field_value(reader, "tokenizer.ggml.tokens")
+    merges = [tuple(merge.split(" ")) for merge in field_value(reader, "tokenizer.ggml.merges")]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = splits[kind]
     tokenizer.decoder = decoders.ByteLevel()
-    types = _value(reader, "tokenizer.ggml.token_type")
+    types = field_value(reader, "tokenizer.ggml.token_type")
     control = [token for token, type in zip(tokens, types, strict=True) if type == gguf.TokenType.CONTROL]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
     return tokenizer
@@ -241,7 +241,7 @@ def open_file(path: Path) -> gguf.GGUFReader:
         raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from error
 
 
-def _value(reader: gguf.GGUFReader, key: str, default: Any = None) -> Any:
+def field_value(reader: gguf.GGUFReader, key: str, default: Any = None) -> Any:
     return reader.fields[key].contents() if key in reader.fields else default
 
 
@@ -264,7 +264,7 @@ def _kind(tensor: gguf.ReaderTensor, encoding: str) -> gguf.GGMLQuantizationType
     return kind if fits else gguf.GGMLQuantizationType.F16
 
 
-def _floats(tensor: gguf.ReaderTensor) -> Rows:
+def floats(tensor: gguf.ReaderTensor) -> Rows:
     values: Rows = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
     return values
 

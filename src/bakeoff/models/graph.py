@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-_TYPES = {"float32": 1, "int8": 3, "int32": 6, "int64": 7}
+_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,16 @@ class Graph:
         self, inputs: Sequence[Port], outputs: Sequence[Port], versions: Mapping[str, int], facts: Mapping[str, str]
     ) -> bytes:
         """The whole file; `versions`: set of operators -> its version, `facts` go into the metadata."""
-        graph = b"".join(
-            [
-                *(_bytes(1, node) for node in self._nodes),
-                _bytes(2, self._graph_name.encode()),
-                *(_bytes(5, constant) for constant in self._constants),
-                *(_bytes(11, port.field) for port in inputs),
-                *(_bytes(12, port.field) for port in outputs),
-            ]
-        )
+        graph = [
+            *(_bytes(1, node) for node in self._nodes),
+            _bytes(2, self._graph_name.encode()),
+            *(_bytes(5, constant) for constant in self._constants),
+            *(_bytes(11, port.field) for port in inputs),
+            *(_bytes(12, port.field) for port in outputs),
+        ]
         opsets = [_bytes(8, _bytes(1, domain.encode()) + _int(2, version)) for domain, version in versions.items()]
         noted = (_bytes(14, _bytes(1, key.encode()) + _bytes(2, value.encode())) for key, value in facts.items())
-        return _int(1, 8) + b"".join(opsets) + _bytes(7, graph) + b"".join(noted)
+        return b"".join([_int(1, 8), *opsets, _start(7, sum(map(len, graph))), *graph, *noted])
 
     def constant(self, value: Any) -> str:
         """Add a constant; returns its name. Doubles become floats."""
@@ -69,10 +67,18 @@ class Graph:
         return name
 
     def node(
-        self, kind: str, inputs: Sequence[str], *, domain: str = "", outputs: int = 0, name: str = "", **options: Any
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        *,
+        domain: str = "",
+        outputs: int | Sequence[str] = 0,
+        name: str = "",
+        **options: Any,
     ) -> Any:
-        """Add a node; returns the name of its output, or a list of names where `outputs` are asked for."""
-        names = [name or self._name()] if not outputs else [self._name() for _ in range(outputs)]
+        """Add a node; returns the name of its output, or a list of names where `outputs` are asked for or named."""
+        several = [self._name() for _ in range(outputs)] if isinstance(outputs, int) else list(outputs)
+        names = several or [name or self._name()]
         self._nodes.append(
             b"".join(
                 [
@@ -84,7 +90,7 @@ class Graph:
                 ]
             )
         )
-        return names if outputs else names[0]
+        return several or names[0]
 
     def _name(self) -> str:
         self._count += 1
@@ -117,7 +123,11 @@ def _int(field: int, value: int) -> bytes:
 
 
 def _bytes(field: int, data: bytes) -> bytes:
-    return bytes([*_varint(field << 3 | 2), *_varint(len(data))]) + data
+    return _start(field, len(data)) + data
+
+
+def _start(field: int, size: int) -> bytes:
+    return bytes([*_varint(field << 3 | 2), *_varint(size)])
 
 
 def _varint(value: int) -> Iterator[int]:

@@ -45,11 +45,6 @@ def free_cores() -> int:
     return max(1, min(cores, round(share * (os.cpu_count() or cores))))
 
 
-def is_small(path: Path) -> bool:
-    """Whether one core is about as fast as two: a large model waits for memory, which all cores fetch faster."""
-    return path.stat().st_size < 1 << 30
-
-
 def _writing_threads(path: Path) -> int:
     """Threads for one token at a time; never a matter of what else runs.
 
@@ -57,7 +52,7 @@ def _writing_threads(path: Path) -> int:
     bits and with them whole answers: 12 of 40 between one thread and two. Reading a prompt has no such cut. A small
     model writes 4% slower with one thread.
     """
-    return 1 if is_small(path) else os.cpu_count() or 1
+    return 1 if weights.is_small(path) else os.cpu_count() or 1
 
 
 def _ticks(stat: Path) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,12 @@ from bakeoff.files import write_atomically, write_json
 from bakeoff.models.chat import Template
 from bakeoff.types import Checkpoint
 
+LONGEST_WINDOW = 4096
+"""Tokens; the packaged model was trained for 8,192, but attention on a CPU makes more than this a matter of minutes."""
+LEAST_KEPT = 16
+"""Tokens; to keep fewer of a prompt's beginning takes longer than to read them again."""
+MOST_LANES = 8
+"""Requests computed side by side; each needs memory of its own."""
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 """Of a folder: weights, configuration, template and vocabulary; no pickles, no code."""
 
@@ -138,6 +145,17 @@ def is_cached(name: str) -> bool:
     return (manifest.get("version"), manifest.get("edition", 1)) == (packaged.version, packaged.edition)
 
 
+def has_vnni() -> bool:
+    """Whether the CPU adds up products of eight bits exactly and fast, as far as Linux tells."""
+    file = Path("/proc/cpuinfo")
+    return file.is_file() and re.search(r"\b(avx512_vnni|avx_vnni)\b", file.read_text()) is not None
+
+
+def is_small(path: Path) -> bool:
+    """Whether one core is about as fast as two: a large model waits for memory, which all cores fetch faster."""
+    return path.stat().st_size < 1 << 30
+
+
 def cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -189,12 +207,12 @@ def window(weights: Weights) -> int:
     return int(longest)
 
 
-FACTS = 2
+FACTS = 4
 """Raised when more facts are remembered of a file."""
 
 
 def gguf_facts(weights: Weights) -> dict[str, Any]:
-    """Template, special tokens and window of a GGUF file; remembered, for reading them takes 2 s."""
+    """Template, tokens, window and build of a GGUF file; remembered, for reading them takes 2 s."""
     stat = weights.path.stat()
     seen = f"{FACTS} {weights.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
     key = hashlib.sha256(seen.encode()).hexdigest()
@@ -210,13 +228,16 @@ def _read_gguf_facts(path: Path) -> dict[str, Any]:
     import gguf
 
     try:
-        fields = gguf.GGUFReader(path).fields
+        reader = gguf.GGUFReader(path)
     except Exception as error:  # the reader raises whatever numpy raises on a torn file
         raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from error
+
+    fields, tensors = reader.fields, reader.tensors
 
     def value(key: str, default: Any = None) -> Any:
         return fields[key].contents() if key in fields else default
 
+    architecture = value("general.architecture")
     tokens, types = value("tokenizer.ggml.tokens", []), value("tokenizer.ggml.token_type", [])
 
     def token(key: str) -> str:
@@ -228,9 +249,19 @@ def _read_gguf_facts(path: Path) -> dict[str, Any]:
         "bos": token("bos"),
         "eos": token("eos"),
         "specials": [text for text, kind in zip(tokens, types, strict=False) if kind == gguf.TokenType.CONTROL],
-        "window": value(f"{value('general.architecture')}.context_length"),
+        "window": value(f"{architecture}.context_length"),
         "tokenizer": value("tokenizer.ggml.model", ""),
-        "dimension": value(f"{value('general.architecture')}.embedding_length"),
+        "pre": value("tokenizer.ggml.pre", "default"),
+        "begins": value("tokenizer.ggml.add_bos_token", False),
+        "architecture": architecture,
+        "scaled": any(key.startswith(f"{architecture}.rope.scal") for key in fields),
+        "heads": value(f"{architecture}.attention.head_count"),
+        "keys": value(f"{architecture}.attention.key_length"),
+        "additions": [text for text, kind in zip(tokens, types, strict=False) if kind == gguf.TokenType.USER_DEFINED],
+        "tensors": sorted({re.sub(r"^blk\.\d+\.|\.weight$", "", tensor.name) for tensor in tensors}),
+        "matrices": sorted({tensor.tensor_type.name for tensor in tensors if len(tensor.shape) > 1}),
+        "weights": sum(int(tensor.n_elements) for tensor in tensors),
+        "dimension": value(f"{architecture}.embedding_length"),
     }
 
 

@@ -108,9 +108,12 @@ def is_current(
     """Whether `out` holds the checkpoint that `tune` would make of the same arguments."""
     if not (Path(out) / MANIFEST).is_file():
         return False
-    _check(method, plugins.get("methods", method), options)
+    function = plugins.get("methods", method)
+    _check(method, function, options)
     wanted = _identity(method, base, weights.resolve(base).fingerprint, train, options, seed)
     manifest = _manifest(Path(out))
+    # An option that is younger than the checkpoint had what is its default now.
+    manifest["options"] = {**_defaults(function), **manifest.get("options", {})}
     return all(manifest.get(key) == value for key, value in wanted.items())
 
 

@@ -9,21 +9,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
-from bakeoff.models.chat import Template, render
-from bakeoff.models.llama import Engine, is_small
+from bakeoff.models.chat import opening, render
+from bakeoff.models.llama import Engine
+from bakeoff.models.local import Local
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
-# The packaged model was trained for 8,192 tokens; its attention on a CPU makes more than this a matter of minutes.
-LONGEST_WINDOW = 4096
-LEAST_KEPT = 16
-"""Tokens; to keep fewer takes longer than to read them again."""
-MOST_LANES = 8
-"""Engines side by side; each holds a cache of its own."""
 
-
-class Generator:
+class Generator(Local):
     """Greedy decoding: the same prompt gives the same text.
 
     The engine starts at the first use. `adapters` are all loaded beside one base and switched per request:
@@ -34,26 +27,9 @@ class Generator:
     """
 
     def __init__(self, weights: files.Weights, *, adapters: Sequence[Path] = (), reuse: bool = False) -> None:
-        if weights.adapter is not None and weights.adapter not in adapters:
-            adapters = [*adapters, weights.adapter]
-        self.name = weights.name
-        self.weights = weights
-        self.template = files.template(weights)
-        self.window = min(files.window(weights), LONGEST_WINDOW)
-        self._reuse = reuse
+        super().__init__(weights, adapters, reuse)
         self._alongside = False
-        self._shared = _Shared(weights.path, self.window, tuple(adapters))
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the weights, adapter included."""
-        return self.weights.fingerprint
-
-    def using(self, weights: files.Weights) -> Generator:
-        """The same engine with another of its adapters, or with none."""
-        twin = object.__new__(Generator)
-        twin.__dict__.update(self.__dict__, name=weights.name, weights=weights)
-        return twin
+        self._shared = _Shared(weights.path, self.window, self._adapters)
 
     @property
     def parallel(self) -> int:
@@ -115,7 +91,7 @@ class Generator:
     def _request(self, messages: Sequence[Message], max_tokens: int) -> tuple[dict[str, Any], Sequence[int]]:
         """What the engine is asked, and the tokens of its prompt that are kept."""
         prompt = render(self.template, messages)
-        prefix = () if self._reuse else self._shared.prefix(self.template, messages[:-1], prompt)
+        prefix = () if self._reuse else self._shared.prefix(opening(self.template, messages, prompt))
         request = {
             "prompt": self._shared.engine.tokens(prompt, special=True) if prefix else prompt,
             "max_tokens": max_tokens,
@@ -154,7 +130,7 @@ class _Shared:
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._prefix: tuple[str, list[int]] = "", []
-        self.lanes = min(files.cores(), MOST_LANES) if is_small(path) else 1
+        self.lanes = min(files.cores(), files.MOST_LANES) if files.is_small(path) else 1
         self._lanes: SimpleQueue[Engine | None] = SimpleQueue()
         for _ in range(self.lanes):
             self._lanes.put(None)
@@ -166,20 +142,13 @@ class _Shared:
                 self._engine = self._start()
             return self._engine
 
-    def prefix(self, template: Template, messages: Sequence[Message], prompt: str) -> Sequence[int]:
-        """Tokens of the first `messages` where `prompt` begins with them and they are worth keeping, else none."""
-        if not messages:
-            return ()
-        try:
-            text = render(template, messages, generate=False)
-        except ModelError:  # some templates insist on a question: Qwen3.5's says "No user query found in messages."
-            return ()
-        # A turn ends with a control token, which is never part of another: its tokens are the prompt's first.
+    def prefix(self, text: str) -> Sequence[int]:
+        """Tokens of `text`, with which a prompt begins, where they are worth keeping, else none."""
         known, tokens = self._prefix
         if text != known:
-            tokens = self.engine.tokens(text, special=True)
+            tokens = self.engine.tokens(text, special=True) if text else []
             self._prefix = text, tokens
-        return tokens if prompt.startswith(text) and len(tokens) >= LEAST_KEPT else ()
+        return tokens if len(tokens) >= files.LEAST_KEPT else ()
 
     @contextmanager
     def lane(self) -> Iterator[Engine]:
