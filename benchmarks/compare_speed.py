@@ -2,10 +2,11 @@
 
     make bench-compare DATA=path/to/data         # QUESTIONS=10 for a small one
 
-Both answer the same XQuAD questions with the same SmolLM2-135M in the same llama.cpp, prompts worded alike. LangChain
-splits, embeds (MiniLM), stores and retrieves with its own parts, and its model keeps what a prompt has in common with
-the one before, as llama-cpp-python does by default. Indexing and training are not timed; all else is, loading included.
-Resumes in .bench/compare: times of interrupted sessions add up. Writes docs/results.md.
+Both answer the same XQuAD questions with the same SmolLM2-135M, prompts worded alike: bakeoff in the engine that it
+takes by itself, LangChain in llama.cpp from the same file. LangChain splits, embeds (MiniLM), stores and retrieves with
+its own parts, and its model keeps what a prompt has in common with the one before, as llama-cpp-python does by default.
+Indexing and training are not timed; all else is, loading included. Resumes in .bench/compare: times of interrupted
+sessions add up. Writes docs/results.md.
 """
 
 from __future__ import annotations
@@ -309,7 +310,7 @@ def _chains(
 
 
 def _llm(model: Path, adapter: Path | None) -> Any:
-    """The same llama.cpp behind LangChain's interface; loaded at its first prompt."""
+    """llama.cpp behind LangChain's interface; loaded at its first prompt."""
     from langchain_core.language_models.llms import LLM
 
     from bakeoff.models.llama import Engine

@@ -1,4 +1,4 @@
-"""Which encoding of the packaged models is fastest on this CPU, and what it costs in precision.
+"""Which engine and encoding of the packaged models is fastest on this CPU, and what it costs in precision.
 
     make bench-engines DATA=path/to/data
 
@@ -20,15 +20,23 @@ from typing import Any
 import numpy as np
 from results import machine, publish, table
 
-from bakeoff.models import embedder, weights
+from bakeoff import plugins
+from bakeoff.evaluation.stats import wilson
+from bakeoff.models import embedder, generator, weights
 from bakeoff.models.bert import to_gguf
+from bakeoff.models.decoder import Request
 from bakeoff.models.gguf import reencode
 from bakeoff.models.llama import Engine
+from bakeoff.models.weights import cache_folder
+from bakeoff.types import Message
 
+SHIPPED = "llama.cpp Q4_1, as shipped"
+ONNX = "ONNX Runtime, whole numbers"
 GENERATOR_ENCODINGS = ("Q8_0", "Q4_0", "F16", "F32")
 EMBEDDER_ENCODINGS = ("Q8_0", "F16", "F32")
 NEW_TOKENS = 48
 TEXTS = 128
+ASKED = 60
 LONGEST = 1500
 """Characters: all fit MiniLM's 512 tokens."""
 ROUNDS = 3
@@ -46,6 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         tables = [
             generation(Path(scratch), paragraphs),
+            fidelity(articles),
             embedding(Path(scratch), [p for p in paragraphs if len(p) < LONGEST][:TEXTS]),
         ]
     publish("engines", "\n\n".join([*tables, f"`make bench-engines DATA=...` on {machine()}; {ROUNDS} rounds."]))
@@ -53,31 +62,68 @@ def main() -> None:
 
 
 def generation(scratch: Path, paragraphs: Sequence[str]) -> str:
-    """Prompt and output speed of SmolLM2-135M through llama.cpp, against the encoding it is shipped in."""
+    """Prompt and output speed of SmolLM2-135M, against llama.cpp with the encoding that it is shipped in."""
     weights.fetch("smollm2-135m", scratch)
     shipped = next(scratch.glob("*.gguf"))
-    files = {"Q4_1, as shipped": shipped}
+    files = {SHIPPED: shipped}
     for kind in GENERATOR_ENCODINGS:
-        files[kind] = scratch / f"generator.{kind}.gguf"
-        reencode(shipped, files[kind], kind)
-    engines = {name: Engine(path, window=1024) for name, path in files.items()}
+        files[f"llama.cpp {kind}"] = scratch / f"generator.{kind}.gguf"
+        reencode(shipped, files[f"llama.cpp {kind}"], kind)
+    engines = {name: Engine(path, window=1024, threads=weights.cores()) for name, path in files.items()}
     prompt = "\n".join(paragraphs[:3]) + "\nIn short:"
     request = {"prompt": prompt, "temperature": 0, "cache_prompt": False, "ignore_eos": True}
-    reading = race({n: lambda e=e: e.complete({**request, "max_tokens": 1}) for n, e in engines.items()})
-    whole = race({n: lambda e=e: e.complete({**request, "max_tokens": NEW_TOKENS}) for n, e in engines.items()})
     length = len(next(iter(engines.values())).tokens(prompt, special=True))
+    whole_numbers: Any = generator("smollm2-135m")
+    decoder, tokens = whole_numbers._shared.decoder, whole_numbers._shared.tokens(prompt)
+    decoder.controls = []  # nothing ends a reply before its last token
+
+    def written(count: int) -> dict[str, Callable[[], Any]]:
+        def whole() -> None:
+            decoder.ask(request := Request(list(tokens), count))
+            request.done.result()
+
+        asked = {**request, "max_tokens": count}
+        return {name: lambda e=e: e.complete(asked) for name, e in engines.items()} | {ONNX: whole}
+
+    reading, whole = race(written(1)), race(written(NEW_TOKENS))
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    sizes[ONNX] = next(cache_folder().glob("decoders/*[0-9].onnx")).stat().st_size
     rows = [
         [
             name,
-            ratio(reading["Q4_1, as shipped"], reading[name]),
-            ratio(whole["Q4_1, as shipped"], whole[name]),
+            ratio(reading[SHIPPED], reading[name]),
+            ratio(whole[SHIPPED], whole[name]),
             f"{length / np.median(reading[name]):.0f}",
-            f"{files[name].stat().st_size / 1e6:.0f} MB",
+            f"{sizes[name] / 1e6:.0f} MB",
         ]
-        for name in engines
+        for name in reading
     ]
-    head = ["SmolLM2-135M in llama.cpp", "reading, x", "reading and writing, x", "read tokens/s", "size"]
+    head = ["SmolLM2-135M", "reading, x", "reading and writing, x", "read tokens/s", "size"]
     return f"A prompt of {length} tokens, {NEW_TOKENS} new ones:\n\n{table(head, rows)}"
+
+
+def fidelity(articles: Sequence[Any]) -> str:
+    """How near the engines' replies come to those of torch in fp32, on questions about a paragraph."""
+    asked = [
+        [Message("user", f"{paragraph['context']}\n\n{paragraph['qas'][0]['question']}")]
+        for article in articles
+        for paragraph in article["paragraphs"][:2]
+    ][:ASKED]
+    weighed = weights.resolve("smollm2-135m")
+    names = {"torch fp32": "transformers", "llama.cpp Q8_0": "llamacpp", ONNX: "onnx"}
+    made = {
+        name: [plugins.get("generators", module)(weighed).generate(one, max_tokens=16) for one in asked]
+        for name, module in names.items()
+    }
+    exact = made.pop("torch fp32")
+    rows = []
+    for name, replies in made.items():
+        same = [one.text == other.text for one, other in zip(exact, replies, strict=True)]
+        first = [abs(one.logprobs[0] - other.logprobs[0]) for one, other in zip(exact, replies, strict=True)]
+        share = wilson(sum(same), len(same))
+        rows.append([name, f"{share.estimate:.2f} [{share.low:.2f}, {share.high:.2f}]", f"{np.mean(first):.3f}"])
+    head = ["SmolLM2-135M against torch in fp32", "the same 16 tokens", "the first's log-probability is off by"]
+    return f"{len(asked)} questions about a paragraph of XQuAD:\n\n{table(head, rows)}"
 
 
 def embedding(scratch: Path, texts: Sequence[str]) -> str:

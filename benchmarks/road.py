@@ -16,6 +16,7 @@ from pathlib import Path
 from results import machine, publish
 
 from bakeoff.examples import Examples
+from bakeoff.models import engine
 from bakeoff.project import Project
 from bakeoff.types import Example
 
@@ -56,6 +57,7 @@ baseline = "zero-shot"
 
 
 PROMPTS_CHOSEN_ON = 10
+ENGINES = {"onnx": "ONNX Runtime", "llamacpp": "llama.cpp"}
 """The first ten articles were looked at when prompts were chosen (docs/log.md): they are learnt from, never asked."""
 
 
@@ -123,7 +125,8 @@ def main() -> None:
     recommendation, paths = project.report("latest", comparison)
     split = project.split
     text = (
-        "`make bench-road DATA=...`: SmolLM2-135M-Instruct (Q8_0, llama.cpp) on the 240 paragraphs of XQuAD English; "
+        f"`make bench-road DATA=...`: SmolLM2-135M-Instruct (eight bits, {ENGINES[engine(project.config.base)]}) on "
+        "the 240 paragraphs of XQuAD English; "
         f"{len(split.train)} training, {len(split.valid)} validation and {len(split.test)} test questions, split by "
         f"article. Machine: {machine()}.\n\n{paths['md'].read_text(encoding='utf-8')}"
     )
