@@ -43,25 +43,27 @@ OPTIONS: dict[str, Any] = {"lora": {"rank": 8, "learning_rate": 0.001}, "full": 
 SHARED: dict[str, Any] = {"epochs": 3, "batch_size": 2}
 
 
-def environments(size: int) -> list[dict[str, str]]:
+def environments(size: int, *, fsdp: bool = False) -> list[dict[str, str]]:
     """What a launcher sets."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    common = {**os.environ, "BAKEOFF_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    common = {**os.environ, "BAKEOFF_THREADS": "1", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_FSDP": str(fsdp).lower()}
     if size == 1:
         return [common]
     shared = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [{**common, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 
-def trained(base: str, out: Path, method: str, processes: int, *, stop: int = 0, **options: Any) -> str:
+def trained(
+    base: str, out: Path, method: str, processes: int, *, stop: int = 0, fsdp: bool = False, **options: Any
+) -> str:
     """What the processes print."""
     told = json.dumps({**OPTIONS.get(method, {}), **SHARED, **options})
     command = [sys.executable, "-c", SCRIPT, method, base, str(out), str(stop), told]
     running = [
         subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for env in environments(processes)
+        for env in environments(processes, fsdp=fsdp)
     ]
     if stop:
         assert running[0].wait(timeout=60) == 9
@@ -128,6 +130,91 @@ def test_every_kind_of_method_is_shared(base: str, tmp_path: Path, method: str, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("lora", {}),
+        ("full", {}),
+        ("prefix", {"tokens": 8, "learning_rate": 0.001}),
+        ("soft_prompt", {"tokens": 8, "learning_rate": 0.001}),
+        ("adapter", {"size": 16, "learning_rate": 0.0005}),
+        ("adapter", {"kind": "ia3", "learning_rate": 0.0005}),
+        ("pretrain", {"learning_rate": 0.0002, "window": 16}),
+        ("dpo", {"learning_rate": 0.0005}),
+    ],
+)
+def test_a_model_cut_in_two_by_fsdp_learns_what_a_whole_one_does(
+    base: str, tmp_path: Path, method: str, options: dict[str, Any]
+) -> None:
+    for size in (1, 2):
+        trained(base, tmp_path / str(size), method, size, fsdp=True, **options)
+    same(tmp_path / "1", tmp_path / "2")
+    facts = [json.loads((tmp_path / str(size) / "checkpoint.json").read_text()) for size in (1, 2)]
+    assert facts[0]["trained_parameters"] == facts[1]["trained_parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_cut_training_goes_on_whole_and_a_whole_one_cut(base: str, tmp_path: Path, method: str) -> None:
+    trained(base, tmp_path / "1", method, 1)
+    for name, before, after in (("joined", 3, 1), ("cut", 1, 2)):
+        trained(base, tmp_path / name, method, before, stop=100, fsdp=before > 1)
+        said = trained(base, tmp_path / name, method, after, fsdp=after > 1)
+        assert len(said.splitlines()) < 9
+        same(tmp_path / "1", tmp_path / name)
+
+
+@pytest.mark.slow
+def test_a_cut_gguf_model_is_written_whole(tmp_path: Path) -> None:
+    import gguf
+
+    from bakeoff.models.gguf import floats
+
+    base = tiny_model.save_gguf(tiny_model.save(tmp_path / "tiny"), tmp_path / "tiny.gguf")
+    for size in (1, 2):
+        trained(str(base), tmp_path / str(size), "full", size, fsdp=True)
+    files = [gguf.GGUFReader(tmp_path / str(size) / "model.gguf") for size in (1, 2)]
+    for one, other in zip(files[0].tensors, files[1].tensors, strict=True):
+        assert one.name == other.name and floats(one) == pytest.approx(floats(other), abs=1e-3)  # in F16
+
+
+HALVES = """\
+import sys, torch
+from bakeoff.tuning import sharding, student
+pupil = student.load(sys.argv[1])
+pupil.model.requires_grad_(True)
+before = sum(one.numel() for one in pupil.model.base_model.layers.parameters())
+student.Whole(pupil.model, bf16=False)
+print(before, sum(sharding.part(one).numel() for one in pupil.model.base_model.layers.parameters()))
+"""
+
+
+@pytest.mark.slow
+def test_each_process_holds_its_part_of_the_layers(base: str) -> None:
+    running = [
+        subprocess.Popen([sys.executable, "-c", HALVES, base], env=env, stdout=subprocess.PIPE, text=True)
+        for env in environments(2, fsdp=True)
+    ]
+    held = [tuple(map(int, one.communicate(timeout=60)[0].split())) for one in running]
+    assert held[0][0] == held[1][0] == held[0][1] + held[1][1]
+    assert held[0][1] == pytest.approx(held[0][0] / 2, rel=0.01)
+
+
+def test_what_cannot_be_cut_is_refused_in_one_line(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bakeoff.tuning import tune
+    from bakeoff.types import Example
+
+    monkeypatch.setattr("bakeoff.tuning.run.team", lambda: Team(0, 2, shards=True))
+    for method in ("freeze", "grpo", "kto"):
+        with pytest.raises(ConfigError, match=f"FSDP: {method} needs the whole model .*; start without --use_fsdp"):
+            tune(method, base, [Example("a", "why?", ("so",))], out=tmp_path / "out")
+    monkeypatch.setattr("bakeoff.tuning.adapting.team", lambda: Team(0, 2, shards=True))
+    monkeypatch.setattr("bakeoff.tuning.run.team", Team)
+    with pytest.raises(ConfigError, match="FSDP: lora: a base in 4 bits is not cut; leave bits out"):
+        tune("lora", base, [Example("a", "why?", ("so",))], out=tmp_path / "out", bits=4)
+
+
+@pytest.mark.slow
 def test_more_processes_than_rows_in_a_batch_and_a_stop_change_nothing(base: str, tmp_path: Path) -> None:
     trained(base, tmp_path / "1", "lora", 1)
     trained(base, tmp_path / "3", "lora", 3, stop=100)
@@ -153,8 +240,9 @@ def test_more_processes_than_rows_in_a_batch_and_a_stop_change_nothing(base: str
             "no",
             "--dynamo_backend=no",
         ],
+        ["accelerate.commands.launch", "--use_fsdp", "--num_processes", "2", "--mixed_precision", "no"],
     ],
-    ids=["torchrun", "accelerate"],
+    ids=["torchrun", "accelerate", "fsdp"],
 )
 def test_the_command_runs_under_both_launchers(base: str, tmp_path: Path, launcher: list[str]) -> None:
     pytest.importorskip(launcher[0].split(".")[0])

@@ -52,15 +52,19 @@ def insert(model: Any, size: int) -> dict[str, Bottleneck]:
     return made
 
 
-def save(adapters: dict[str, Bottleneck], folder: Path) -> None:
-    """Write the trained layers as `bottleneck.safetensors`."""
-    tensors = {
-        f"{name}.{part}.{kind}": getattr(getattr(adapter, part), kind).detach().cpu()
+def state(adapters: dict[str, Bottleneck]) -> dict[str, Tensor]:
+    """The trained weights."""
+    return {
+        f"{name}.{part}.{kind}": getattr(getattr(adapter, part), kind).detach()
         for name, adapter in adapters.items()
         for part in ("down", "up")
         for kind in ("weight", "bias")
     }
-    save_file(tensors, folder / FILE)
+
+
+def save(tensors: dict[str, Tensor], folder: Path) -> None:
+    """Write trained weights as `bottleneck.safetensors`."""
+    save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / FILE)
 
 
 def load(model: Any, folder: Path) -> None:

@@ -21,6 +21,8 @@ from bakeoff.models.lowrank import (
     get_peft_model,
     get_peft_model_state_dict,
 )
+from bakeoff.tuning import sharding
+from bakeoff.tuning.processes import team
 from bakeoff.tuning.student import Student, Whole
 
 WHOLE = 16
@@ -78,7 +80,7 @@ def whole(model: Any) -> Whole:
 def save(model: Any, student: Student, out: Path) -> None:
     """PEFT's own format, and GGUF beside it where the base is GGUF and llama.cpp knows the kind."""
     config = model.peft_config["default"]
-    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    tensors = sharding.whole(get_peft_model_state_dict(model, save_embedding_layers=False))
     save_file({name: tensor.cpu() for name, tensor in tensors.items()}, out / "adapter_model.safetensors")
     # Without the model card, the paths of this machine and the random order of its sets.
     entries = config.to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
@@ -91,6 +93,8 @@ def save(model: Any, student: Student, out: Path) -> None:
 def _put_in(student: Student, put: Any, method: str, bits: int) -> Any:
     model = student.model.to(torch.bfloat16 if student.bf16 else torch.float32)
     if bits != WHOLE:
+        if team().shards:
+            raise ConfigError(f"FSDP: {method}: a base in {bits} bits is not cut; leave bits out, or --use_fsdp")
         _quantise(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 reads an attribute that transformers 6 renames

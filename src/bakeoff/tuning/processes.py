@@ -20,6 +20,9 @@ PATIENCE = timedelta(hours=6)
 BUCKET = 1 << 22
 """Numbers that are summed in one message."""
 
+SHARDS = "ACCELERATE_USE_FSDP"
+"""Variable that `accelerate launch --use_fsdp` sets to true."""
+
 T = TypeVar("T")
 
 
@@ -29,6 +32,8 @@ class Team:
 
     rank: int = 0
     size: int = 1
+    shards: bool = False
+    """Whether the model is cut among the processes (FSDP), not held whole by each."""
 
     @property
     def leads(self) -> bool:
@@ -60,6 +65,17 @@ class Team:
             for tensor, summed in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
                 tensor.copy_(summed.view_as(tensor))
 
+    def most(self, count: int) -> int:
+        """The largest `count` of all processes where the model is cut: all must compute with it as often."""
+        if not self.shards:
+            return count
+        import torch
+
+        found = torch.tensor([count])
+        group = _connected()
+        group.all_reduce(found, op=group.ReduceOp.MAX)
+        return int(found)
+
     def told(self, make: Callable[[], T]) -> T:
         """What process 0 makes, in all of them."""
         if self.size == 1:
@@ -73,7 +89,8 @@ class Team:
 def team() -> Team:
     """As the launcher says; one process where there was none."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    return Team(int(os.environ.get("RANK", "0")), size) if size > 1 else Team()
+    shards = os.environ.get(SHARDS, "").lower() in ("1", "true")
+    return Team(int(os.environ.get("RANK", "0")), size, shards) if size > 1 else Team()
 
 
 @contextmanager
@@ -111,7 +128,8 @@ def _connected() -> Any:
         where = device()
         if where.type == "cuda":
             torch.cuda.set_device(where)
-        group.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
+        # Counts and losses are summed where they are, on the CPU.
+        group.init_process_group("cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo", timeout=PATIENCE)
         atexit.register(group.destroy_process_group)
     return group
 

@@ -29,6 +29,8 @@ from bakeoff.types import Checkpoint, Example, Tune
 FORMAT = 1
 MANIFEST = "checkpoint.json"
 UNDER_WAY = "training.identity.json"
+UNCUT = ("freeze", "grpo", "kto")
+"""Methods in which a process computes something with the model by itself."""
 ASIDE = ".process-"
 """Folder of a process that does not write the checkpoint."""
 
@@ -54,6 +56,10 @@ def tune(
     out = Path(out)
     function = plugins.get("methods", method)
     _check(method, function, options)
+    if team().shards and method in UNCUT:
+        raise ConfigError(
+            f"FSDP: {method} needs the whole model in every process; start without --use_fsdp, or use lora or full"
+        )
     _check_target(out, replace)
     if not train:
         raise DataError("there are no training examples; add some, or give test and valid smaller shares")

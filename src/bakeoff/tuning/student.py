@@ -19,7 +19,8 @@ from bakeoff.models import weights as files
 from bakeoff.models.chat import Template
 from bakeoff.models.devices import device, moved, multiplies_bfloat16, workers
 from bakeoff.models.gguf import load_for_training, write_model
-from bakeoff.tuning import attention, training
+from bakeoff.tuning import attention, sharding, training
+from bakeoff.tuning.processes import team
 from bakeoff.tuning.rows import Row, encode
 from bakeoff.types import Checkpoint, Example
 
@@ -66,12 +67,15 @@ class Student:
     def write_model(self, out: Path) -> None:
         """The whole model as it is now, in the form of its base: model.gguf, or a folder that any tool can load."""
         if self.weights.kind == "gguf":
-            write_model(self.weights.path, self.model.state_dict(), out / "model.gguf")
+            write_model(self.weights.path, sharding.whole(self.model.state_dict()), out / "model.gguf")
             return
         quiet: Any = logging
         quiet.disable_progress_bar()
         attention.take_out_of(self.model)
-        moved(self.model, torch.device("cpu")).save_pretrained(out)
+        if team().shards:
+            self.model.save_pretrained(out, state_dict=sharding.whole(self.model.state_dict()))
+        else:
+            moved(self.model, torch.device("cpu")).save_pretrained(out)
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.weights.path / name).is_file():
                 shutil.copy2(self.weights.path / name, out / name)
@@ -82,7 +86,9 @@ def load(base: str) -> Student:
     weights = files.resolve(base)
     model, tokenizer = load_for_training(weights.path)
     model.requires_grad_(False)
-    return Student(base, weights, files.template(weights), moved(model, device()), tokenizer)
+    # What is cut goes to the device in parts.
+    model = moved(model, torch.device("cpu") if team().shards else device())
+    return Student(base, weights, files.template(weights), model, tokenizer)
 
 
 def positive(method: str, **values: float) -> None:
@@ -100,6 +106,7 @@ class Whole(nn.Module):
         self.model = model
         self.bf16 = bf16
         attention.put_into(model)
+        sharding.shard(model)
 
     def states(self, rows: Sequence[Row]) -> Tensor:
         ids, mask = self.padded(rows)

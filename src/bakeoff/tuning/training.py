@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from bakeoff.files import write_json
 from bakeoff.models.chat import Template
-from bakeoff.tuning import states
+from bakeoff.tuning import sharding, states
 from bakeoff.tuning.processes import team
 from bakeoff.tuning.rows import Item, Items, Row, batches, pieces
 
@@ -217,9 +217,12 @@ class _Keeper:
 
     def offered(self, run: _Run) -> None:
         """Write the state after the last step of `run`, if it is time."""
-        start = time.perf_counter()
-        if self._writes and start - self._saved > max(SAVE_SECONDS, self._cost / SAVE_SHARE):
-            states.save(self._folder, len(run.steps), self._learner.dump(), {"run": asdict(run)})
+        start, own = time.perf_counter(), team()
+        due = start - self._saved > max(SAVE_SECONDS, self._cost / SAVE_SHARE)
+        if own.told(lambda: due) if own.shards else due and self._writes:
+            state = self._learner.dump()
+            if self._writes:
+                states.save(self._folder, len(run.steps), state, {"run": asdict(run)})
             self._saved = time.perf_counter()
             self._cost = self._saved - start
 
@@ -242,11 +245,11 @@ class _Learner:
     ) -> None:
         self._model = model
         self._piece_loss = loss
+        self._team = team()
         self._read = [parameter for parameter in model.parameters() if parameter.requires_grad]
         # Cast once a step instead of for each piece, which a gradient comes out of in bfloat16 either way.
-        halves = {id(parameter) for parameter in multiplied}
-        self._parameters = [one.detach().clone() if id(one) in halves else one for one in self._read]
-        self._team = team()
+        halves = set() if self._team.shards else {id(parameter) for parameter in multiplied}
+        self._parameters = [one.detach().clone() if id(one) in halves else sharding.part(one) for one in self._read]
         self._device = self._parameters[0].device
         self._budget = PIECE_TOKENS if self._device.type == "cpu" else PIECE_TOKENS * GPU_PIECES
         self._best: list[Tensor] = []
@@ -260,7 +263,7 @@ class _Learner:
     @property
     def size(self) -> int:
         """Trained numbers."""
-        return sum(parameter.numel() for parameter in self._parameters)
+        return sum(parameter.numel() for parameter in self._read)
 
     def step(self, batch: Sequence[Item], rate: float) -> float:
         """One step at the learning rate `rate`; the pieces add up to exactly the whole batch's gradient."""
@@ -268,7 +271,7 @@ class _Learner:
         weight = sum(item.weight for item in batch)
         total, sums = torch.zeros(1, dtype=torch.float64), None
         # Summed in the order of the pieces, whichever core was first: the same seed gives the same weights.
-        for value, gradients in self._cores.map(self._gradients, pieces(self._team.share(batch), self._budget)):
+        for value, gradients in self._cores.map(self._gradients, *self._pieces(batch)):
             total += value
             if sums is None:
                 sums = [gradient.float() for gradient in gradients]
@@ -277,11 +280,11 @@ class _Learner:
                     held += gradient
         # Of a batch with fewer rows than processes, some have none.
         sums = sums or [torch.zeros_like(parameter) for parameter in self._parameters]
-        self._team.add(sums)
+        self._team.add([held for held, read in zip(sums, self._read, strict=True) if not sharding.is_cut(read)])
         self._team.add([total])
         for parameter, gradient in zip(self._parameters, sums, strict=True):
             parameter.grad = gradient.div_(weight)
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        torch.nn.utils.clip_grads_with_norm_(self._parameters, 1.0, sharding.norm(sums, self._read))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
@@ -293,7 +296,7 @@ class _Learner:
         if not items:
             return None
         self._model.eval()
-        own = self._cores.map(self._loss, pieces(self._team.share(items), self._budget))
+        own = self._cores.map(self._loss, *self._pieces(items))
         total = torch.tensor([sum(own)], dtype=torch.float64)
         self._team.add([total])
         return float(total) / sum(item.weight for item in items)
@@ -310,14 +313,15 @@ class _Learner:
         self._show(torch.float32)
 
     def dump(self) -> dict[str, Tensor]:
-        """All that the next step depends on."""
+        """All that the next step depends on; where the model is cut, all processes must ask at the same time."""
         found = {"random": torch.get_rng_state()}
         if self._device.type == "cuda":
             found["random.cuda"] = torch.cuda.get_rng_state(self._device)
-        for number, (parameter, best) in enumerate(zip(self._parameters, self._best, strict=True)):
-            moments = self._optimizer.state[parameter]
-            found |= {f"parameter.{number}": parameter.detach(), f"best.{number}": best}
-            found |= {f"{name}.{number}": value for name, value in moments.items()}
+        for number, (read, parameter, best) in enumerate(zip(self._read, self._parameters, self._best, strict=True)):
+            held = {"parameter": parameter.detach(), "best": best, **self._optimizer.state[parameter]}
+            step = held.pop("step")
+            found |= {f"{name}.{number}": sharding.joined(value, read) for name, value in held.items()}
+            found[f"step.{number}"] = step
         return found
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -325,27 +329,37 @@ class _Learner:
         torch.set_rng_state(tensors["random"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
-        self._best = [tensors[f"best.{n}"].to(parameter.device) for n, parameter in enumerate(self._parameters)]
+        self._best = []
         with torch.no_grad():
-            for number, parameter in enumerate(self._parameters):
-                parameter.copy_(tensors[f"parameter.{number}"])
-                moments = {name: tensors[f"{name}.{number}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
-                self._optimizer.state[parameter] = {"step": tensors[f"step.{number}"], **moments}
+            for number, (read, parameter) in enumerate(zip(self._read, self._parameters, strict=True)):
+                names = ("parameter", "best", "exp_avg", "exp_avg_sq")
+                held = {name: sharding.own_part(tensors[f"{name}.{number}"], read) for name in names}
+                parameter.copy_(held.pop("parameter"))
+                self._best.append(held.pop("best"))
+                self._optimizer.state[parameter] = {"step": tensors[f"step.{number}"], **held}
         self._show(torch.bfloat16)
 
     def _show(self, kind: torch.dtype) -> None:
         """Let the model read what it does not hold itself, in that precision."""
         for read, parameter in zip(self._read, self._parameters, strict=True):
-            if read is not parameter:
+            if read is not parameter and not sharding.is_cut(read):
                 read.data = parameter.to(kind)
 
-    def _gradients(self, piece: Sequence[Item]) -> tuple[float, tuple[Tensor, ...]]:
-        loss = self._piece_loss(self._model, piece)
+    def _pieces(self, items: Sequence[Item]) -> tuple[list[Sequence[Item]], list[float]]:
+        """This process's pieces and how much each counts: of a cut model all compute as many, some for nothing."""
+        own = list(pieces(self._team.share(items), self._budget))
+        idle = self._team.most(len(own)) - len(own)
+        return own + [items[:1]] * idle, [1.0] * len(own) + [0.0] * idle
+
+    def _gradients(self, piece: Sequence[Item], share: float) -> tuple[float, Sequence[Tensor]]:
+        loss = self._piece_loss(self._model, piece) * share
+        if self._team.shards:
+            return float(loss.detach()), sharding.gradients(loss, self._read)
         return float(loss.detach()), torch.autograd.grad(loss, self._read)
 
-    def _loss(self, piece: Sequence[Item]) -> float:
+    def _loss(self, piece: Sequence[Item], share: float) -> float:
         with torch.no_grad():
-            return float(self._piece_loss(self._model, piece))
+            return float(self._piece_loss(self._model, piece)) * share
 
 
 def logprobs(model: Model, rows: Sequence[Row]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from bakeoff.models import bottleneck
 from bakeoff.models.lowrank import IA3Config
-from bakeoff.tuning import adapting, student, training
+from bakeoff.tuning import adapting, sharding, student, training
 from bakeoff.types import Checkpoint, Example
 
 
@@ -72,5 +72,5 @@ def tune(
     if peft:
         adapting.save(peft, pupil, out)
     else:
-        bottleneck.save(inserted, out)
+        bottleneck.save(sharding.whole(bottleneck.state(inserted)), out)
     return pupil.write("adapter", result, out)

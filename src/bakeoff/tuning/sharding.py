@@ -1,0 +1,96 @@
+"""A model cut among processes: each holds its part of every layer and fetches the others' while it computes with it.
+
+torch's own FSDP does that. The layers are cut; embeddings, output and what stands before the model, a prefix, each
+process holds whole. Source: torch, docs, torch.distributed.fsdp.fully_shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from bakeoff.errors import ConfigError
+from bakeoff.models.devices import device, moved
+from bakeoff.tuning.processes import team
+
+
+def shard(model: Any) -> None:
+    """Cut the layers of a causal language model where a launcher asked for it, and move it to the device.
+
+    Raises `ConfigError` for a model whose layers are not where those of Llama are.
+    """
+    own = team()
+    if not own.shards:
+        return
+    layers = getattr(model.base_model, "layers", None)
+    if layers is None:
+        raise ConfigError("FSDP: this model has no list of layers to cut; start without FSDP")
+    own.wait()  # connects
+    mesh = init_device_mesh(device().type, (own.size,))
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    moved(model, device())
+
+
+def is_cut(parameter: Tensor) -> bool:
+    """Whether the processes hold parts of it."""
+    return isinstance(parameter, DTensor)
+
+
+def part(parameter: Tensor) -> Tensor:
+    """What this process holds of a parameter; the same memory."""
+    held: Tensor = parameter.detach()
+    return held.to_local() if isinstance(held, DTensor) else parameter
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put together what is cut; all processes must ask at the same time."""
+    return {name: held.full_tensor() if isinstance(held, DTensor) else held for name, held in tensors.items()}
+
+
+def joined(held: Tensor, like: Tensor) -> Tensor:
+    """`held` of every process put together, where it was cut as the parameter `like` is."""
+    if not isinstance(like, DTensor):
+        return held
+    cut = DTensor.from_local(held, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())
+    found: Tensor = cut.full_tensor()
+    return found
+
+
+def own_part(found: Tensor, like: Tensor) -> Tensor:
+    """This process's part of `found`, cut as the parameter `like` is."""
+    found = found.to(like.device)
+    if not isinstance(like, DTensor):
+        return found
+    return part(distribute_tensor(found, like.device_mesh, like.placements, src_data_rank=None))
+
+
+def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Of the sum of all processes' `loss` for a cut parameter, whose part it is; of this one's for any other."""
+    for parameter in parameters:
+        parameter.grad = None  # of the last step
+    loss.backward()  # type: ignore[no-untyped-call]
+    found = []
+    for parameter in parameters:
+        held = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        # FSDP gives the mean over the processes.
+        found.append(part(held) * team().size if is_cut(parameter) else held)
+        parameter.grad = None
+    return found
+
+
+def norm(found: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
+    """Of all gradients together, of which those of cut parameters are parts."""
+    if not any(map(is_cut, parameters)):
+        return torch.nn.utils.get_total_norm(found)
+    parts = [one for one, parameter in zip(found, parameters, strict=True) if is_cut(parameter)]
+    wholes = [one for one, parameter in zip(found, parameters, strict=True) if not is_cut(parameter)]
+    squares = torch.nn.utils.get_total_norm(parts).square()
+    team().add([squares])
+    return (squares + torch.nn.utils.get_total_norm(wholes).square()).sqrt()
