@@ -285,7 +285,7 @@ def test_a_fault_reaches_those_it_concerns_and_nobody_else(
 
 def test_a_prompt_longer_than_the_window_is_one_line(smol: Generator) -> None:
     with pytest.raises(
-        ModelError, match=r"the prompt has \d+ tokens and the model reads 4096, reply included; ask for"
+        ModelError, match=r"the prompt has \d+ tokens and the model reads 4096, reply included; ask a shorter"
     ):
         smol.generate([Message("user", "lamp " * 5000)])
 

@@ -165,6 +165,8 @@ def test_a_full_disk_while_indexing_is_one_line_and_loses_nothing(project: Path)
     ("arguments", "says"),
     [
         (["ask", "Who?"], "the index is empty; run `bakeoff ingest` first"),
+        (["ask", " "], "the question is empty; ask something, in quotes if it has spaces"),
+        (["search", ""], "the question is empty; ask something, in quotes if it has spaces"),
         (["search", "x", "--retriever", "bm26"], "the index is empty"),
         (["ingest", "nowhere"], "there is no source ./nowhere" if os.sep == "/" else ""),
         (["compare", "rug"], "unknown system 'rug': did you mean 'rag'?"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bakeoff import config, plugins
-from bakeoff.errors import ConfigError, MissingPackageError, UnknownNameError
+from bakeoff.errors import ConfigError, DataError, MissingPackageError, UnknownNameError
 from bakeoff.evaluation import ledger
 from bakeoff.parts import Parts
 from bakeoff.trained import Progress, Trained
@@ -409,15 +409,18 @@ class Project(Trained):
         self, query: str, k: int = 5, retriever: str = "hybrid", *, groups: Sequence[str] | None = None
     ) -> list[Hit]:
         """The passages that best match `query`, of all documents or of those that `groups` may read."""
+        _require_text(query)
         self._require_index()
         return self.retriever(retriever, groups=groups).retrieve(query, k)
 
     def answer(self, question: str, system: str = "") -> Answer:
-        """Ask one system, by default the first of type rag, else the first."""
+        """Ask one system, by default the first of type rag, else the first; raises `DataError` for no question."""
+        _require_text(question)
         return self.system(system or self._first()).answer(question)
 
     def stream(self, question: str, system: str = "") -> Stream[str, None, Answer]:
         """As `answer`, with the draft as it is written; systems that cannot stream give it at once."""
+        _require_text(question)
         asked = self.system(system or self._first())
         if hasattr(asked, "stream"):
             answer: Answer = yield from asked.stream(question)
@@ -444,6 +447,11 @@ class Project(Trained):
     def _checkpoints_of(self, names: Sequence[str]) -> list[str]:
         used = {self._options("systems", name).get("tuned", "") for name in names}
         return [name for name in self.config.tune if name in used]
+
+
+def _require_text(question: str) -> None:
+    if not question.strip():
+        raise DataError("the question is empty; ask something, in quotes if it has spaces")
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

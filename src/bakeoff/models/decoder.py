@@ -118,7 +118,7 @@ class Decoder:
         if len(request.prompt) >= self.window:
             raise ModelError(
                 f"the prompt has {len(request.prompt)} tokens and the model reads {self.window}, reply included; "
-                "ask for fewer or shorter passages"
+                "ask a shorter question, or for fewer or shorter passages"
             )
         with self._lock:
             if self._working < lanes():
