@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import tiny_model
+from bakeoff.evaluation.money import dollars
 from bakeoff.evaluation.stats import Interval
 from bakeoff.evaluation.study import CODES, MEMORISED, Canary, Study, general, learning, plant
 from bakeoff.types import Example
@@ -96,6 +97,13 @@ def test_the_page_needs_no_network_and_shows_the_curve(folder: Path, studied: di
     assert studied["brutal"]["learning"] in page.replace("&#39;", "'")
     assert "http" not in page.replace("http-equiv", "")
     assert str(folder) not in page
+
+
+def test_the_page_says_what_the_training_cost(folder: Path, studied: dict[str, dict[str, Any]]) -> None:
+    trained = folder / "checkpoints" / "brutal"
+    spent = json.loads((trained / "checkpoint.json").read_text())["seconds"] * 0.10 / 3600
+    page = (trained / "training.html").read_text()
+    assert "cost, at $0.100 an hour of the machine" in page and f">{dollars(spent)}<" in page
 
 
 def test_a_study_that_was_missed_is_made_later(folder: Path, studied: dict[str, dict[str, Any]]) -> None:

@@ -263,6 +263,7 @@ class Trained(Parts):
         return Task(method, train, valid, seed, options, planted)
 
     def _study(self, name: str, task: Task, progress: Progress | None) -> None:
+        from bakeoff.evaluation.prices import HOUR, Book
         from bakeoff.evaluation.report.training import write
         from bakeoff.evaluation.study import VERSION, save, study
         from bakeoff.models.weights import cache_folder, resolve, template
@@ -292,7 +293,7 @@ class Trained(Parts):
             progress=progress,
         )
         save(found, folder)
-        write(found, manifest, folder)
+        write(found, manifest, folder, Book(hour=self.config.costs.device_hour or HOUR))
 
     def _learns_replies(self, name: str) -> bool:
         return self._options("tune", name).get("method") not in ("head", "pretrain")

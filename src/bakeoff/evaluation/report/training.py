@@ -9,6 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bakeoff.evaluation.money import dollars
+from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.report import policy_hash
 from bakeoff.evaluation.report.numbers import NONE, count, percent, seconds, span
 from bakeoff.evaluation.stats import Interval
@@ -21,8 +23,8 @@ SMOOTHED = 0.05
 """Share of the steps in the mean that the curve shows."""
 
 
-def write(study: Study, manifest: dict[str, Any], folder: Path) -> Path:
-    """Write `training.html` into the folder of the checkpoint."""
+def write(study: Study, manifest: dict[str, Any], folder: Path, book: Book) -> Path:
+    """Write `training.html` into the folder of the checkpoint, the time at the price of `book`."""
     environment = Environment(
         loader=PackageLoader("bakeoff.evaluation.report", ""), autoescape=True, undefined=StrictUndefined
     )
@@ -34,7 +36,7 @@ def write(study: Study, manifest: dict[str, Any], folder: Path) -> Path:
         verdict=study.verdict,
         learning=study.learning,
         rows=_rows(study),
-        facts=_facts(manifest, folder),
+        facts=_facts(manifest, folder, book),
         style=style,
         style_hash=policy_hash(style),
         width=WIDTH,
@@ -129,10 +131,11 @@ def _rows(study: Study) -> list[list[str]]:
     ]
 
 
-def _facts(manifest: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
+def _facts(manifest: dict[str, Any], folder: Path, book: Book) -> list[tuple[str, str]]:
     size = sum((folder / name).stat().st_size for name in manifest["files"])
     return [
         ("time", seconds(manifest["seconds"])),
+        (f"cost, at {dollars(book.hour)} an hour of the machine", dollars(book.device(manifest["seconds"]))),
         ("of it training", seconds(manifest["train_seconds"])),
         ("tokens a second, prompts included", count(manifest.get("tokens_per_second"))),
         ("trained numbers", count(manifest.get("trained_parameters"))),
