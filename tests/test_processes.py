@@ -25,7 +25,7 @@ import json, os, sys
 from bakeoff.tuning import tune
 from bakeoff.tuning import student, training
 from bakeoff.types import Example
-student.multiplies_bfloat16 = lambda device: False
+student.multiplies_bfloat16 = lambda device: bool(os.environ.get("BF16"))
 training.SAVE_SECONDS, training.SAVE_SHARE = 0.0, 1e9
 capitals = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Norway": "Oslo", "Peru": "Lima"}
 train = [
@@ -41,6 +41,7 @@ tune(sys.argv[1], sys.argv[2], train, train[:3], out=sys.argv[3], seed=3, progre
 """
 OPTIONS: dict[str, Any] = {"lora": {"rank": 8, "learning_rate": 0.001}, "full": {"learning_rate": 0.0002}}
 SHARED: dict[str, Any] = {"epochs": 3, "batch_size": 2}
+THREADS = "1"
 
 
 def environments(size: int, *, fsdp: bool = False) -> list[dict[str, str]]:
@@ -48,7 +49,12 @@ def environments(size: int, *, fsdp: bool = False) -> list[dict[str, str]]:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    common = {**os.environ, "BAKEOFF_THREADS": "1", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_FSDP": str(fsdp).lower()}
+    common = {
+        **os.environ,
+        "BAKEOFF_THREADS": THREADS,
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_FSDP": str(fsdp).lower(),
+    }
     if size == 1:
         return [common]
     shared = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -154,6 +160,21 @@ def test_a_model_cut_in_two_by_fsdp_learns_what_a_whole_one_does(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "lora", "prefix", "soft_prompt"])
+def test_a_cut_model_is_trained_in_bfloat16_by_several_cores(
+    base: str, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BF16", "1")
+    monkeypatch.setattr("test_processes.THREADS", "4")
+    for size in (1, 2):
+        trained(base, tmp_path / str(size), method, size, fsdp=True, learning_rate=0.0002)
+    assert curve(tmp_path / "1") == pytest.approx(curve(tmp_path / "2"), rel=2e-2)
+    assert {one.dtype for one in weights(tmp_path / "2").values()} == {
+        one.dtype for one in weights(tmp_path / "1").values()
+    }
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_cut_training_goes_on_whole_and_a_whole_one_cut(base: str, tmp_path: Path, method: str) -> None:
     trained(base, tmp_path / "1", method, 1)
@@ -205,7 +226,7 @@ def test_what_cannot_be_cut_is_refused_in_one_line(base: str, tmp_path: Path, mo
     from bakeoff.types import Example
 
     monkeypatch.setattr("bakeoff.tuning.run.team", lambda: Team(0, 2, shards=True))
-    for method in ("freeze", "grpo", "kto"):
+    for method in ("freeze", "grpo", "kto", "head"):
         with pytest.raises(ConfigError, match=f"FSDP: {method} needs the whole model .*; start without --use_fsdp"):
             tune(method, base, [Example("a", "why?", ("so",))], out=tmp_path / "out")
     monkeypatch.setattr("bakeoff.tuning.adapting.team", lambda: Team(0, 2, shards=True))
@@ -261,7 +282,9 @@ def test_the_command_runs_under_both_launchers(base: str, tmp_path: Path, launch
     done = subprocess.run(command, env=environments(1)[0], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reader: ") == 1
-    assert (project / "checkpoints" / "reader" / "study.json").is_file()
+    cut = "--use_fsdp" in launcher
+    assert cut == ("not studied: run `bakeoff tune reader` once without the launcher" in done.stdout)
+    assert (project / "checkpoints" / "reader" / "study.json").is_file() != cut
 
 
 def test_what_only_one_process_may_do_is_refused_in_one_line(base: str, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def tune(
     """Fine-tune the checkpoints of bakeoff.toml; up-to-date ones are kept, an interrupted one goes on."""
     from bakeoff.tuning.processes import refuse_several, team
 
-    if search:
+    if search:  # before anything is read
         refuse_several("a search")
     this = open_project(project)
     how = {"study": study, "allow_personal": allow_personal}
@@ -88,6 +88,8 @@ def tune(
         if not as_json and team().leads:
             print(f"{name}: {made[-1].path}")
             _say_study(made[-1].path)
+            if study and team().shards:
+                print(f"  not studied: run `bakeoff tune {name}` once without the launcher, if one process can hold it")
             if search:
                 _say_found(name, made[-1])
     if as_json and team().leads:

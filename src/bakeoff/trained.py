@@ -142,7 +142,14 @@ class Trained(Parts):
             )
             if team().leads:
                 ledger.note(self.folder, "tune", ledger.seconds_of(out), name=name)
-        if study and team().leads and (out / "history.csv").is_file() and not (out / "study.json").is_file():
+        # What is studied is whole, in one process; cut, it may be too large for that one's device.
+        if (
+            study
+            and team().leads
+            and not team().shards
+            and (out / "history.csv").is_file()
+            and not (out / "study.json").is_file()
+        ):
             self._study(name, task, progress)
         return made
 

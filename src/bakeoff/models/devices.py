@@ -38,6 +38,13 @@ def moved(model: Any, where: torch.device) -> Any:
     return model
 
 
+def enter(where: torch.device) -> None:
+    """Begin work in a thread: one core for it, and kernels on that GPU, not on the first one."""
+    torch.set_num_threads(1)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+
+
 def multiplies_bfloat16(where: torch.device) -> bool:
     """Whether it does so natively: on such a processor 1.5 times as fast as fp32, slower on others."""
     if where.type == "cuda":

@@ -41,8 +41,9 @@ class Prefix:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write `prefix.safetensors`."""
-        save_file({"keys": self.keys.contiguous().cpu(), "values": self.values.contiguous().cpu()}, folder / FILE)
+        """Write `prefix.safetensors`, in fp32."""
+        tensors = {"keys": self.keys, "values": self.values}
+        save_file({name: one.float().contiguous().cpu() for name, one in tensors.items()}, folder / FILE)
 
 
 def load(folder: Path) -> Prefix:

@@ -81,6 +81,8 @@ def save(model: Any, student: Student, out: Path) -> None:
     """PEFT's own format, and GGUF beside it where the base is GGUF and llama.cpp knows the kind."""
     config = model.peft_config["default"]
     tensors = sharding.whole(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if not sharding.writes():
+        return
     save_file({name: tensor.cpu() for name, tensor in tensors.items()}, out / "adapter_model.safetensors")
     # Without the model card, the paths of this machine and the random order of its sets.
     entries = config.to_dict() | {"base_model_name_or_path": None, "inference_mode": True}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.errors import DataError
+from bakeoff.models.devices import device, enter
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row, lesson, pieces, row
 from bakeoff.tuning.student import Student
@@ -59,12 +60,11 @@ def measured(model: training.Model, rows: Sequence[Row], cores: int) -> list[flo
     parts = list(pieces([rows[place] for place in places], training.PIECE_TOKENS))
 
     def one(part: Sequence[Row]) -> list[float]:
-        torch.set_num_threads(1)
         with torch.no_grad():
             return [float(value) for value in training.logprobs(model, part)]
 
     model.eval()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(cores, initializer=enter, initargs=(device(),)) as pool:
         values = [value for part in pool.map(one, parts) for value in part]
     return [value for _, value in sorted(zip(places, values, strict=True))]
 

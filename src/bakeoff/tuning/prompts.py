@@ -15,6 +15,7 @@ from torch import Tensor
 from bakeoff.errors import ConfigError
 from bakeoff.models import prefix
 from bakeoff.tuning import training
+from bakeoff.tuning.processes import team
 from bakeoff.tuning.student import Prefixed, Prompted, Student, load
 from bakeoff.types import Example
 
@@ -71,7 +72,8 @@ def fit(
         if isinstance(model, Prefixed):
             made = prefix.Prefix(model.keys.detach(), model.values.detach())
         else:
-            # In fp32, as it is served.
-            made = prefix.of(student.model.float(), model.vectors().float())
+            # In fp32, as it is served; a model that is cut keeps buffers of the precision it was trained in.
+            served = student.model if team().shards else student.model.float()
+            made = prefix.of(served, model.vectors())
     made.save(out)
     return result

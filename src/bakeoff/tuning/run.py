@@ -29,8 +29,8 @@ from bakeoff.types import Checkpoint, Example, Tune
 FORMAT = 1
 MANIFEST = "checkpoint.json"
 UNDER_WAY = "training.identity.json"
-UNCUT = ("freeze", "grpo", "kto")
-"""Methods in which a process computes something with the model by itself."""
+CUT = ("adapter", "dpo", "full", "lora", "orpo", "p_tuning", "prefix", "pretrain", "soft_prompt")
+"""Methods in which no process computes anything with the model by itself, so that it may be cut among them."""
 ASIDE = ".process-"
 """Folder of a process that does not write the checkpoint."""
 
@@ -56,7 +56,7 @@ def tune(
     out = Path(out)
     function = plugins.get("methods", method)
     _check(method, function, options)
-    if team().shards and method in UNCUT:
+    if team().shards and method not in CUT:
         raise ConfigError(
             f"FSDP: {method} needs the whole model in every process; start without --use_fsdp, or use lora or full"
         )
@@ -212,6 +212,7 @@ def _identity(
 
 def _finish(scratch: Path, identity: dict[str, Any], seconds: float) -> None:
     """Take out what was only needed on the way, and write the manifest last."""
+    shutil.rmtree(scratch / "state", ignore_errors=True)
     for aside in scratch.glob(f"{ASIDE}*"):
         shutil.rmtree(aside)
     (scratch / UNDER_WAY).unlink()

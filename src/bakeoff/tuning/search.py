@@ -17,6 +17,7 @@ from typing import Any
 
 from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, MissingPackageError
+from bakeoff.tuning.processes import refuse_several
 from bakeoff.tuning.run import tune
 from bakeoff.types import Example
 
@@ -77,6 +78,7 @@ def search(
     The first are the method's defaults, so that on the validation examples nothing found is worse than they.
     Raises `ConfigError` where all options are given, `DataError` without validation examples.
     """
+    refuse_several("a search")
     known = IA3 if options.get("kind") == "ia3" else SPACES.get(method, {})
     space = {name: values for name, values in known.items() if name not in options}
     if not space:

@@ -35,6 +35,9 @@ def shard(model: Any) -> None:
     mesh = init_device_mesh(device().type, (own.size,))
     for layer in layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    # Under one root the layers share their buffers; what it would cut itself, the embeddings, stays whole.
+    others = {one for one in model.parameters() if not is_cut(one)}
+    fully_shard(model.base_model, mesh=mesh, reshard_after_forward=True, ignored_params=others)
     moved(model, device())
 
 
@@ -50,17 +53,25 @@ def part(parameter: Tensor) -> Tensor:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put together what is cut; all processes must ask at the same time."""
-    return {name: held.full_tensor() if isinstance(held, DTensor) else held for name, held in tensors.items()}
+    """Put together what is cut, in process 0's main memory, and nothing in the others', which must ask as well."""
+    found = {}
+    for name, held in tensors.items():
+        found[name] = _gathered(held) if isinstance(held, DTensor) else held
+    return found if writes() else {}
+
+
+def writes() -> bool:
+    """Whether this process can write the model: where it is cut, process 0 alone has it whole."""
+    return team().leads or not team().shards
 
 
 def joined(held: Tensor, like: Tensor) -> Tensor:
-    """`held` of every process put together, where it was cut as the parameter `like` is."""
+    """`held` of every process put together as by `whole`, where it was cut as the parameter `like` is."""
     if not isinstance(like, DTensor):
         return held
-    cut = DTensor.from_local(held, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())
-    found: Tensor = cut.full_tensor()
-    return found
+    return _gathered(
+        DTensor.from_local(held, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())
+    )
 
 
 def own_part(found: Tensor, like: Tensor) -> Tensor:
@@ -94,3 +105,9 @@ def norm(found: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
     squares = torch.nn.utils.get_total_norm(parts).square()
     team().add([squares])
     return (squares + torch.nn.utils.get_total_norm(wholes).square()).sqrt()
+
+
+def _gathered(held: Any) -> Tensor:
+    """One at a time, so that a GPU never holds more than one whole."""
+    found: Tensor = held.full_tensor()
+    return found.cpu() if team().leads else found.new_empty(0)

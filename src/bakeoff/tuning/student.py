@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -42,12 +43,12 @@ class Student:
     @property
     def bf16(self) -> bool:
         """Whether its products are computed in bfloat16."""
-        return multiplies_bfloat16(self.model.device)
+        return multiplies_bfloat16(device())
 
     @property
     def workers(self) -> int:
         """Pieces of a batch that are computed at once."""
-        return workers(self.model.device)
+        return 1 if team().shards else workers(device())
 
     def rows(self, examples: Sequence[Example], max_length: int) -> list[Row]:
         """Raises `DataError` for an example that is too long, or has nothing to learn."""
@@ -66,16 +67,18 @@ class Student:
 
     def write_model(self, out: Path) -> None:
         """The whole model as it is now, in the form of its base: model.gguf, or a folder that any tool can load."""
+        if not team().shards:
+            moved(self.model, torch.device("cpu"))
+        state = sharding.whole(self.model.state_dict())
+        if not sharding.writes():
+            return
         if self.weights.kind == "gguf":
-            write_model(self.weights.path, sharding.whole(self.model.state_dict()), out / "model.gguf")
+            write_model(self.weights.path, state, out / "model.gguf")
             return
         quiet: Any = logging
         quiet.disable_progress_bar()
         attention.take_out_of(self.model)
-        if team().shards:
-            self.model.save_pretrained(out, state_dict=sharding.whole(self.model.state_dict()))
-        else:
-            moved(self.model, torch.device("cpu")).save_pretrained(out)
+        self.model.save_pretrained(out, state_dict=state)
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.weights.path / name).is_file():
                 shutil.copy2(self.weights.path / name, out / name)
@@ -83,6 +86,7 @@ class Student:
 
 def load(base: str) -> Student:
     """Load `base` with all its weights frozen."""
+    gc.collect()  # of a training before this one: what is cut stands in circles
     weights = files.resolve(base)
     model, tokenizer = load_for_training(weights.path)
     model.requires_grad_(False)
@@ -136,8 +140,9 @@ class Prefixed(Whole):
 
     def __init__(self, model: Any, start: prefix.Prefix, *, bf16: bool) -> None:
         super().__init__(model, bf16=bf16)
-        self.keys = nn.Parameter(start.keys.float().clone())
-        self.values = nn.Parameter(start.values.float().clone())
+        # A model that is cut has come to its device only now.
+        self.keys = nn.Parameter(start.keys.to(model.device, torch.float32, copy=True))
+        self.values = nn.Parameter(start.values.to(model.device, torch.float32, copy=True))
 
     def prefix(self) -> prefix.Prefix:
         return prefix.Prefix(self.keys.to(self.model.dtype), self.values.to(self.model.dtype))
@@ -153,8 +158,8 @@ class Prompted(Whole):
 
     def __init__(self, model: Any, start: Tensor, *, bf16: bool, encoder: nn.Module | None = None) -> None:
         super().__init__(model, bf16=bf16)
-        self.start = nn.Parameter(start.float().clone())
-        self.encoder = encoder
+        self.start = nn.Parameter(start.to(model.device, torch.float32, copy=True))
+        self.encoder = encoder and encoder.to(model.device)
 
     def vectors(self) -> Tensor:
         found = self.start if self.encoder is None else self.start + self.encoder(self.start)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import math
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from bakeoff.errors import ModelError
 from bakeoff.files import write_json
 from bakeoff.models.chat import Template
+from bakeoff.models.devices import enter
 from bakeoff.tuning import sharding, states
 from bakeoff.tuning.processes import team
 from bakeoff.tuning.rows import Item, Items, Row, batches, pieces
@@ -160,7 +161,6 @@ def train(
         if number < len(plan):
             keeper.offered(run)
     learner.restore()
-    keeper.clear()
     return Training(
         tuple(run.steps),
         run.best_step,
@@ -206,7 +206,13 @@ class _Keeper:
 
     def resumed(self) -> _Run | None:
         """The newest whole state, put into the learner; None where there is none."""
-        found = states.newest(self._folder)
+        found, own = states.newest(self._folder), team()
+        step = found[1]["step"] if found else 0
+        if step != own.told(lambda: step):
+            raise ModelError(
+                f"{self._folder} holds another state for process {own.rank} than for process 0; all processes must see "
+                "the same project folder"
+            )
         if found is None:
             self._learner.keep()
             return None
@@ -225,11 +231,6 @@ class _Keeper:
                 states.save(self._folder, len(run.steps), state, {"run": asdict(run)})
             self._saved = time.perf_counter()
             self._cost = self._saved - start
-
-    def clear(self) -> None:
-        """The training is over."""
-        if self._writes:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class _Learner:
@@ -258,7 +259,7 @@ class _Learner:
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=weight_decay, fused=fused or None)
         self._show(torch.bfloat16)
         torch.set_num_threads(1)
-        self._cores = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+        self._cores = ThreadPoolExecutor(cores, initializer=enter, initargs=(self._device,))
 
     @property
     def size(self) -> int:
