@@ -18,7 +18,8 @@ from bakeoff.corpus import Corpus
 from bakeoff.corpus.addresses import parse
 from bakeoff.errors import DataError
 from bakeoff.evaluation import freshness
-from bakeoff.evaluation.freshness import Copy, copied, measure, plant
+from bakeoff.evaluation.freshness import Copy, Freshness, Turn, copied, measure, plant
+from bakeoff.evaluation.stats import Interval
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.project import Project
@@ -156,6 +157,15 @@ def test_a_reader_of_the_index_follows_and_what_was_learnt_by_heart_is_stale(
     assert "says the new value 100%" in str(fresh) and "stale 100%" in str(parrot)
 
 
+def test_only_answers_that_followed_say_how_soon() -> None:
+    edited = Turn("q", "d", "edit", "new", "12", indexing=1.0, answering=0.5)
+    turns = (edited, replace(edited, said="old", answering=90.0), replace(edited, change="delete", said="neither"))
+    took = Freshness("rag", "index", turns=turns, right_before=Interval(1, 0, 1, 1)).seconds()
+    assert took and (took.estimate, took.n) == (1.5, 1)
+    never = Freshness("rag", "index", turns=turns[1:], right_before=Interval(1, 0, 1, 1))
+    assert never.seconds() is None and "no answer says a new value" in str(never)
+
+
 class Broken:
     """Cannot answer, and says so in the words of the right answer."""
 
@@ -242,8 +252,8 @@ def test_the_comparison_shows_what_was_measured_of_the_same_system(
     assert len(found["rag"].turns) == 3
     assert run.invoke(app, ["report", "-C", str(project)]).exit_code == 0
     page = (project / "runs" / "latest" / "report.md").read_text()
-    assert re.search(r"stale after an edit \| all \| 0\.0 \\\[0\.0, \d+\.\d\\\]", page)
-    assert re.search(r"follow in \| never \| [\d.,]+ m?s \\\[", page)
+    assert re.search(r"stale after an edit \| - not measured \| 0\.0 \\\[0\.0, \d+\.\d\\\]", page)
+    assert re.search(r"follow in \| never \| - no answer did \|", page)
     # Other settings, another system: what was measured is not shown.
     path = project / "runs" / "latest" / "freshness" / "rag.json"
     path.write_text(path.read_text().replace('"type": "rag"', '"type": "rag", "k": 9'))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.freshness import Freshness, Turn
 from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.report.scorecard import Cell, cells, columns
@@ -79,3 +80,18 @@ def test_limits_are_said_to_be_met_or_not(comparison: Comparison) -> None:
     assert shown(comparison, "prompt", 2.0)["inside the limit"] == Cell("yes", "at most 2 s")
     assert shown(comparison, "rag", 2.0)["inside the limit"] == Cell("no", "at most 2 s", bad=True)
     assert "inside the limit" not in shown(comparison, "rag")
+
+
+def test_staleness_is_said_only_of_what_was_asked(comparison: Comparison) -> None:
+    turn = Turn("q", "d", "edit", "old", "11", indexing=1.0, answering=0.5)
+    found = {
+        "prompt": Freshness("prompt", "never"),
+        "lora": Freshness("lora", "retrain", 5400.0),
+        "rag": Freshness("rag", "index", turns=(turn,)),
+    }
+    measured = replace(comparison, freshness=found)
+    for system, follows in (("prompt", Cell("never")), ("lora", Cell("5400 s of training"))):
+        cells = shown(measured, system)
+        assert cells["stale after an edit"] == Cell("-", "not measured") and cells["follow in"] == follows
+    rag = shown(measured, "rag")
+    assert rag["stale after an edit"].text == "100.0" and rag["follow in"] == Cell("-", "no answer did")

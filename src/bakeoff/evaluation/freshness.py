@@ -97,8 +97,8 @@ class Freshness:
         return self._share(change, "old")
 
     def seconds(self) -> Interval | None:
-        """From a change to the answer that knows it: indexing and answering, the median over all changes."""
-        found = [turn.indexing + turn.answering for turn in self.turns]
+        """From a change to the answer that knows it: indexing and answering, the median; None where none knows it."""
+        found = [turn.indexing + turn.answering for turn in self.turns if turn.said == "new"]
         return percentile(found, 0.5) if found else None
 
     def _share(self, change: Change, said: Said) -> Interval | None:
@@ -117,17 +117,22 @@ class Freshness:
             )
         n = len({turn.example_id for turn in self.turns})
         took, before = self.seconds(), self.right_before
-        assert took and before  # of systems that were asked
+        assert before  # of systems that were asked
         indexing = percentile([turn.indexing for turn in self.turns], 0.5).estimate
+        followed = (
+            f"from a change to an answer that says the new value {_time(took.estimate)} "
+            f"[{_time(took.low)}, {_time(took.high)}]"
+            if took
+            else "no answer says a new value"
+        )
         edit, delete, add = (
             {"new": _share(self.follows(change)), "stale": _share(self.stale(change))}
             for change in ("edit", "delete", "add")
         )
         return "\n".join(
             [
-                f"{self.system}: {n} facts, of which it knew {_share(before)} before any change; from a change to "
-                f"the answer {_time(took.estimate)} [{_time(took.low)}, {_time(took.high)}], "
-                f"{_time(indexing)} of it indexing",
+                f"{self.system}: {n} facts, of which it knew {_share(before)} before any change; {followed}; "
+                f"indexing takes {_time(indexing)}",
                 f"  after an edit      says the new value {edit['new']}, stale {edit['stale']}",
                 f"  after a deletion   stale {delete['stale']}",
                 f"  after an addition  says the new value {add['new']}, stale {add['stale']}",

@@ -179,12 +179,13 @@ def _fresh(found: Freshness | None) -> list[Cell]:
     """Stale answers and seconds until an answer knows; without documents, the training that it takes, or never."""
     if found is None:
         return [Cell(numbers.NONE), Cell(numbers.NONE)]
-    took = found.seconds()
-    if took is None:
+    stale, took = interval(found.stale("edit")), found.seconds()
+    if found.way != "index":  # it was not asked
         way = f"{numbers.seconds(found.retraining)} of training" if found.way == "retrain" else "never"
-        return [Cell("all", "until trained again" if found.way == "retrain" else "", bad=True), Cell(way)]
-    ends = f"[{numbers.seconds(took.low)}, {numbers.seconds(took.high)}]"
-    return [interval(found.stale("edit")), Cell(numbers.seconds(took.estimate), ends)]
+        return [Cell(numbers.NONE, "not measured"), Cell(way)]
+    if took is None:
+        return [stale, Cell(numbers.NONE, "no answer did")]
+    return [stale, Cell(numbers.seconds(took.estimate), f"[{numbers.seconds(took.low)}, {numbers.seconds(took.high)}]")]
 
 
 def _graded(comparison: Comparison) -> bool:
