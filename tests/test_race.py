@@ -196,6 +196,17 @@ def test_a_comparison_after_a_race_asks_the_rest(tmp_path: Path) -> None:
     assert systems[1].asked == 0 < systems[0].asked
 
 
+def test_a_fresh_run_that_is_interrupted_keeps_nothing_of_the_race_before(tmp_path: Path) -> None:
+    compare(contestants(), EXAMPLES, ["recall"], out=tmp_path, race=0.03)
+
+    def stop(done: int, total: int, system: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(contestants(), EXAMPLES, ["recall"], out=tmp_path, fresh=True, progress=stop)
+    assert race.load(tmp_path) is None
+
+
 def test_a_race_of_equals_puts_nobody_out_and_says_that(tmp_path: Path) -> None:
     result = compare([Contestant("a", 5), Contestant("b", 5)], EXAMPLES[:60], ["recall"], out=tmp_path, race=0.03)
     assert result.race and not result.race.out

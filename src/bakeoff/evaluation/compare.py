@@ -133,7 +133,7 @@ def collect(
     _check(systems, examples, baseline)
     with folder.locked(out):
         if fresh:
-            for name in ("trials.jsonl", "scores.jsonl", "run.toml", "examples.jsonl", "machine.json"):
+            for name in ("trials.jsonl", "scores.jsonl", "run.toml", "examples.jsonl", "machine.json", racing.FILE):
                 (out / name).unlink(missing_ok=True)
         folder.write_run(out, [system.name for system in systems], examples, settings or {}, seed, baseline)
         asked = {(row["system"], row["example_id"]) for row in records.read(out / "trials.jsonl")}
