@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("sklearn")
 
 from bakeoff.errors import ModelError
+from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.prices import Book
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.models.heads import features
 from bakeoff.project import Project
@@ -40,6 +42,7 @@ def test_a_head_is_tuned_compared_and_classifies(tmp_path: Path) -> None:
     project = Project(tmp_path)
     (row,) = project.compare().table()
     assert row.right is not None and row.right.estimate > 0.9
+    assert row.cost.measured > 0 and Accounts(project.rescore(), Book()).bills["head"].question > 0
     assert project.answer("Is the lamp broken?").text == "repair"
     long = "To whom it may concern. " * 150
     assert project.answer(long + "Is the lamp broken? Can you mend it? " * 60).text == "repair"

@@ -9,7 +9,7 @@ import numpy as np
 
 from bakeoff.errors import ModelError
 from bakeoff.models import embedder, heads
-from bakeoff.types import Answer, Question
+from bakeoff.types import Answer, Question, Usage
 
 
 class Classifier:
@@ -27,5 +27,10 @@ class Classifier:
         start = time.perf_counter()
         [chances] = self._head.probabilities(heads.features(self._embedder, [Question.of(question).text]))
         best = int(np.argmax(chances))
-        timings = {"classify": time.perf_counter() - start}
-        return Answer(self._head.classes[best], confidence=float(chances[best]), timings=timings)
+        took = time.perf_counter() - start
+        return Answer(
+            self._head.classes[best],
+            usage=Usage(seconds=took),
+            confidence=float(chances[best]),
+            timings={"classify": took},
+        )
