@@ -22,8 +22,10 @@ from bakeoff.evaluation.checks import drawn, read, take
 from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.prices import Book, Tokens
+from bakeoff.evaluation.race import Race
 from bakeoff.evaluation.recommend import recommend
 from bakeoff.evaluation.report import write
+from bakeoff.evaluation.report.page import page
 from big_run import big_run
 from browser import Browser
 from test_report import clear, made_up
@@ -317,6 +319,23 @@ def test_a_check_counts_only_for_the_answer_that_was_checked(comparison: Compari
         f"{second.example_id},{second.system},another,no\n"
     )
     assert read(tmp_path, comparison.trials) == {(first.system, first.example_id): 1.0}
+
+
+def test_the_command_that_does_it_again_asks_for_all_that_was_asked(comparison: Comparison) -> None:
+    def command(one: Comparison) -> str:
+        found = page(one, clear(), Accounts(one, Book()), {})
+        return dict(found.provenance)["to do it again"]
+
+    assert command(comparison).endswith("rag lora 'lora + rag'")
+    asked = replace(
+        comparison,
+        systems=("rag", "lora"),
+        run={**comparison.run, "run": "a week ago"},
+        machine={**comparison.machine, "split": {"test": 900}},
+        race=Race({}, 0.03, len(comparison.examples), 2),
+        second=comparison,
+    )
+    assert command(asked) == "bakeoff compare rag lora --run 'a week ago' --limit 60 --again --race"
 
 
 def test_a_run_of_500_questions_and_8_systems_makes_a_page_below_2_mb(chromium: Browser, big: Path) -> None:

@@ -197,7 +197,7 @@ def load(out: Path) -> Comparison:
     """Read a scored run folder; raises `DataError` where there is none."""
     if not (out / "run.toml").is_file() or not (out / "scores.jsonl").is_file():
         raise DataError(f"{out} holds no scored run; run `bakeoff compare` first")
-    run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
+    run = {"run": out.name, **tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))}
     race = racing.load(out)
     first = {name: rank for rank, name in enumerate(run["systems"])}
     place = {example.id: rank for rank, example in enumerate(examples_of(out))}

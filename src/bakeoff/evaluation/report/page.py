@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -348,8 +349,19 @@ def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
             facts += [(f"settings of {system}", _flat(options)) for system, options in value.items() if options]
         elif key not in ("peak_mb", "studies", "unread"):
             facts.append((key, _flat(value)))
-    again = f"bakeoff compare {' '.join(comparison.systems)}"
-    return [("decided by", comparison.primary), ("to do it again", again), *facts]
+    return [("decided by", comparison.primary), ("to do it again", _command(comparison)), *facts]
+
+
+def _command(comparison: Comparison) -> str:
+    """That asks the same questions in the same way, as a shell reads it."""
+    words = ["bakeoff", "compare", *comparison.systems]
+    if (run := comparison.run.get("run", "latest")) != "latest":
+        words += ["--run", run]
+    if (asked := len(comparison.examples)) < comparison.machine.get("split", {}).get("test", 0):
+        words += ["--limit", str(asked)]
+    words += ["--again"] if comparison.second else []
+    words += ["--race"] if comparison.race else []
+    return shlex.join(words)
 
 
 def _flat(value: Any) -> str:
