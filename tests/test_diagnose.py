@@ -195,14 +195,14 @@ def finding(id: str, cause: str, binding: str = "", unsure: bool = False) -> Fin
     return Finding(id, cause, binding or cause, unsure, {"C2 gold only": 1.0})
 
 
-def test_a_diagnosis_is_read_back_as_it_was_saved_and_only_for_the_same_settings(tmp_path: Path) -> None:
+def test_a_diagnosis_is_read_back_as_it_was_saved_and_only_for_the_same_settings_and_questions(tmp_path: Path) -> None:
     asked = {str(n): str(n // 2) for n in range(40)}
     findings = [finding(str(n), "retrieval miss") for n in range(8)] + [finding("9", "format", unsure=True)]
-    found = diagnosis("rag", findings, asked, memory={"20": True}, declined={"21": False})
+    found = diagnosis("rag", findings, asked, memory={"20": True}, declined={"21": False}, examples="9f2c")
     save(found, tmp_path / "diagnosis" / "rag", {"k": 3})
-    assert load_all(tmp_path, {"rag": {"k": 3}}) == {"rag": found}
-    assert load_all(tmp_path, {"rag": {"k": 4}}) == {}
-    assert str(load_all(tmp_path, {"rag": {"k": 3}})["rag"]) == str(found)
+    held = load_all(tmp_path, {"rag": {"k": 3}}, "9f2c")
+    assert held == {"rag": found} and str(held["rag"]) == str(found)
+    assert load_all(tmp_path, {"rag": {"k": 4}}, "9f2c") == load_all(tmp_path, {"rag": {"k": 3}}, "77aa") == {}
     assert found.unsure and found.unsure.estimate == pytest.approx(1 / 9)
     assert found.causes["retrieval miss"].estimate == pytest.approx(0.2)
     assert "next: retrieval miss" in str(found)

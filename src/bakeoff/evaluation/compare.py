@@ -233,7 +233,7 @@ def load(out: Path) -> Comparison:
         machine=json.loads(machine.read_text()) if machine.is_file() else {},
         attacks=rates(out, run["settings"]),
         freshness=load_freshness(out, run["settings"]),
-        diagnoses=load_all(out, run["settings"]),
+        diagnoses=load_all(out, run["settings"], run["examples"]),
         second=_second(out, run),
         race=race,
         judges={row["metric"]: row["model"] for row in rows if "model" in row},

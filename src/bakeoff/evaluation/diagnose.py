@@ -65,7 +65,7 @@ def diagnose(
     corpus did not hold.
     """
     trials = {trial.example_id: trial for trial in comparison.trials if trial.system == system.name}
-    asked = _asked(comparison, system.name)
+    asked, fingerprint = _asked(comparison, system.name), comparison.run.get("examples", "")
     examples = [_with_evidence(example, evidence or {}) for example in _chosen(comparison, system.name, asked)]
     golds = {example.id: gold.find(example, corpus) for example in examples if example.answerable}
     known = [(example, golds[example.id]) for example in examples if example.id in golds]
@@ -84,7 +84,7 @@ def diagnose(
         _Ranks(SELECTED, system, by_question, 0),
     ]
     if not examples:
-        return diagnosis(system.name, (), asked, memory={}, declined={})
+        return diagnosis(system.name, (), asked, memory={}, declined={}, examples=fingerprint)
     again = _ask(systems, examples, metric, out, settings, fresh, work, progress)
     findings, memory, declined = [], {}, {}
     for example in examples:
@@ -106,7 +106,7 @@ def diagnose(
                 memory[example.id] = not packed and case.right(CLOSED)
         else:
             findings.append(finding(case, "error" if trial.error else stage(case)))
-    return diagnosis(system.name, findings, asked, memory=memory, declined=declined)
+    return diagnosis(system.name, findings, asked, memory=memory, declined=declined, examples=fingerprint)
 
 
 def diagnose_closed(
@@ -130,7 +130,7 @@ def diagnose_closed(
     it is given. `trained_on`: what it was tuned on.
     """
     trials = {trial.example_id: trial for trial in comparison.trials if trial.system == system.name}
-    asked = _asked(comparison, system.name)
+    asked, fingerprint = _asked(comparison, system.name), comparison.run.get("examples", "")
     examples = _chosen(comparison, system.name, asked)
     golds = {example.id: gold.find(example, corpus) for example in examples if example.answerable}
     passages = {one.question: golds[one.id].hits for one in examples if one.id in golds and golds[one.id].whole}
@@ -140,7 +140,7 @@ def diagnose_closed(
     if base is not None:
         systems.append(_named(base, BASE))
     if not examples:
-        return diagnosis(system.name, (), asked, memory={}, declined={})
+        return diagnosis(system.name, (), asked, memory={}, declined={}, examples=fingerprint)
     again = _ask(systems, examples, metric, out, settings, fresh, work, progress)
     findings = []
     for example in examples:
@@ -152,7 +152,7 @@ def diagnose_closed(
         case = Case(example, golds.get(example.id, Gold((), ())), trial.answer, score, runs, (), ())
         cause = "error" if trial.error else learnt(case, lesson)
         findings.append(finding(case, cause))
-    return diagnosis(system.name, findings, asked, memory={}, declined={})
+    return diagnosis(system.name, findings, asked, memory={}, declined={}, examples=fingerprint)
 
 
 # ---------------------------------------------------------------- asking

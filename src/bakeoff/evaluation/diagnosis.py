@@ -179,6 +179,8 @@ class Diagnosis:
     """Share of right answers, of those looked at, that it gives without passages and whose passage it was not given."""
     refuses_without: Interval | None
     """How often it declines once the passage is taken out of its prompt; None for systems without passages."""
+    examples: str = ""
+    """Hash of all questions of the run, as in `run.toml`."""
 
     @property
     def verdict(self) -> str:
@@ -230,8 +232,9 @@ def diagnosis(
     *,
     memory: Mapping[str, bool],
     declined: Mapping[str, bool],
+    examples: str = "",
 ) -> Diagnosis:
-    """Sum up; `asked`: example id -> its cluster, of every question that was scored.
+    """Sum up; `asked`: example id -> its cluster, of every question that was scored; `examples`: their hash.
 
     `memory`: right answers that were looked at -> whether they came from memory. `declined`: questions whose passage
     was taken away -> whether the system then declined.
@@ -270,6 +273,7 @@ def diagnosis(
         of({one.example_id: one.unsure for one in findings}),
         of(memory),
         of(declined),
+        examples,
     )
 
 
@@ -278,12 +282,16 @@ def save(found: Diagnosis, folder: Path, settings: Mapping[str, Any]) -> None:
     write_json(folder / FILE, {"settings": settings, **found.to_json()})
 
 
-def load_all(out: Path, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Diagnosis]:
-    """System -> its diagnosis, of those that were diagnosed as they answered in the run `out`."""
+def load_all(out: Path, settings: Mapping[str, Mapping[str, Any]], examples: str) -> dict[str, Diagnosis]:
+    """System -> its diagnosis, of those that were diagnosed as they answered these questions in the run `out`.
+
+    `examples`: the hash of the questions.
+    """
     found = {}
     for path in sorted((out / "diagnosis").glob(f"*/{FILE}")):
         row = json.loads(path.read_text(encoding="utf-8"))
-        if row.pop("settings") == settings.get(row["system"]):
+        # One from before the questions were noted may be of others.
+        if row.pop("settings") == settings.get(row["system"]) and row.get("examples") == examples:
             found[row["system"]] = _diagnosis(row)
     return found
 
@@ -307,6 +315,7 @@ def _diagnosis(row: dict[str, Any]) -> Diagnosis:
         interval("unsure"),
         interval("from_memory"),
         interval("refuses_without"),
+        row["examples"],
     )
 
 
