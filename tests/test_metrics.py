@@ -11,7 +11,7 @@ import pytest
 from bakeoff import plugins
 from bakeoff.evaluation.metrics import citations, exact, f1, ndcg, recall, retrieval_recall, support
 from bakeoff.evaluation.metrics._text import spoken, tokens
-from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit
+from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Step
 
 GRADED = (recall, exact, f1)
 
@@ -274,6 +274,14 @@ def test_retrieval_is_not_scored_without_evidence_or_passages(metric: ModuleType
     cited = Answer("", hits=(hit("a"),), citations=(Citation(1, hit("a").chunk, 0, 1, "a"),))
     assert metric.score(example("x"), cited) is None
     assert metric.score(sought(Evidence("d", 0, 1)), Answer("x")) is None
+
+
+@pytest.mark.parametrize("metric", [retrieval_recall, ndcg])
+@pytest.mark.parametrize("step", [Step("pack", ""), Step("action", "search[Titan]")])
+def test_a_search_that_finds_nothing_missed_the_evidence(metric: ModuleType, step: Step) -> None:
+    assert metric.score(sought(Evidence("d", 0, 1)), Answer("x", trace=(step,))) == 0
+    assert metric.score(sought(Evidence("d", 0, 1)), Answer("x", trace=(Step("action", "calculate[1]"),))) is None
+    assert metric.score(example("x"), Answer("x", trace=(step,))) is None
 
 
 def test_retrieval_metrics_agree_with_ir_measures() -> None:

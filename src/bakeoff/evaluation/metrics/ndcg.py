@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 
+from bakeoff.evaluation.metrics import _retrieval
 from bakeoff.types import Answer, Example
 
 NAME = "ndcg@10"
-VERSION = 1
+VERSION = 2
 ABOUT = "how high the first 10 passages rank those that show evidence"
 
 
 def score(example: Example, answer: Answer) -> float | None:
-    """None where no evidence is known, or the system shows no passages.
+    """None where no evidence is known, or the system looks for no passages; 0 where it finds none.
 
     A passage gains 1 when it shows evidence that none above it shows. In the ideal order those that gain come first,
     and one more for each piece of evidence that is missing.
     """
-    if not example.evidence or not answer.hits:
+    if not _retrieval.judged(example, answer):
         return None
     missing = list(example.evidence)
     gains = []
