@@ -9,8 +9,19 @@ from types import ModuleType
 import pytest
 
 from bakeoff import plugins
-from bakeoff.evaluation.metrics import citations, exact, f1, ndcg, recall, retrieval_recall, support
+from bakeoff.evaluation.metrics import (
+    citation_recall,
+    citations,
+    exact,
+    f1,
+    mrr,
+    ndcg,
+    recall,
+    retrieval_recall,
+    support,
+)
 from bakeoff.evaluation.metrics._text import spoken, tokens
+from bakeoff.retrieval.citing import cite
 from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Step
 
 GRADED = (recall, exact, f1)
@@ -263,20 +274,42 @@ def test_one_passage_with_all_the_evidence_is_ideal_and_a_second_copy_gains_noth
     assert ndcg.score(wanted, Answer("", hits=(hit("a" * 50), hit("a" * 40)))) == 1
 
 
+def test_the_reciprocal_rank_is_that_of_the_first_passage_with_evidence() -> None:
+    wanted = sought(Evidence("d", 0, 10))
+    found, other = hit("a" * 50), hit("b" * 50, "other")
+    assert mrr.score(wanted, Answer("", hits=(found, found))) == 1
+    assert mrr.score(wanted, Answer("", hits=(other, other, found, found))) == pytest.approx(1 / 3)
+    assert mrr.score(wanted, Answer("", hits=(other,))) == 0
+
+
 def test_citations_are_judged_by_evidence() -> None:
     good, bad = hit("a" * 50).chunk, hit("b" * 50, "other").chunk
     cited = tuple(Citation(n, chunk, 0, 5, "q") for n, chunk in enumerate((good, bad), start=1))
     assert citations.score(sought(Evidence("d", 0, 10)), Answer("", citations=cited)) == 0.5
 
 
-@pytest.mark.parametrize("metric", [retrieval_recall, ndcg, citations])
+def test_citation_recall_is_the_share_of_sentences_that_are_cited_and_supported() -> None:
+    hits = (hit("Staff take 30 days of leave."), hit("Leave is asked for in writing.", "e"))
+
+    def answered(text: str) -> Answer:
+        cited = cite(text, hits)
+        return Answer(cited.text, citations=cited.citations, hits=hits, sentences=cited.sentences)
+
+    assert citation_recall.score(example(), answered("Staff take 30 days [1]. Leave is asked for in writing [2].")) == 1
+    assert citation_recall.score(example(), answered("Staff take 30 days [1]. Cats sleep [2]. Dogs bark.")) == 1 / 3
+    assert citation_recall.score(example(), answered("Staff take 40 days of leave [1].")) == 0
+    assert citation_recall.score(example(), answered("This is it. Staff take 30 days.")) == 1
+    assert citation_recall.score(example(), Answer("I don't know.", "abstained", hits=hits)) is None
+
+
+@pytest.mark.parametrize("metric", [retrieval_recall, ndcg, mrr, citations])
 def test_retrieval_is_not_scored_without_evidence_or_passages(metric: ModuleType) -> None:
     cited = Answer("", hits=(hit("a"),), citations=(Citation(1, hit("a").chunk, 0, 1, "a"),))
     assert metric.score(example("x"), cited) is None
     assert metric.score(sought(Evidence("d", 0, 1)), Answer("x")) is None
 
 
-@pytest.mark.parametrize("metric", [retrieval_recall, ndcg])
+@pytest.mark.parametrize("metric", [retrieval_recall, ndcg, mrr])
 @pytest.mark.parametrize("step", [Step("pack", ""), Step("action", "search[Titan]")])
 def test_a_search_that_finds_nothing_missed_the_evidence(metric: ModuleType, step: Step) -> None:
     assert metric.score(sought(Evidence("d", 0, 1)), Answer("x", trace=(step,))) == 0
@@ -294,9 +327,10 @@ def test_retrieval_metrics_agree_with_ir_measures() -> None:
         asked = sought(*(Evidence("d", 100 * place, 100 * place + 50) for place in wanted))
         qrels = {"q": {str(place): 1 for place in wanted}}
         run = {"q": {str(place): float(-rank) for rank, place in enumerate(places)}}
-        theirs = ir.calc_aggregate([ir.nDCG @ 10, ir.R @ 12], qrels, run)
+        theirs = ir.calc_aggregate([ir.nDCG @ 10, ir.R @ 12, ir.RR], qrels, run)
         assert retrieval_recall.score(asked, Answer("", hits=hits)) == pytest.approx(theirs[ir.R @ 12])
         assert ndcg.score(asked, Answer("", hits=hits)) == pytest.approx(theirs[ir.nDCG @ 10])
+        assert mrr.score(asked, Answer("", hits=hits)) == pytest.approx(theirs[ir.RR])
 
 
 # ---------------------------------------------------------------- plug-ins
@@ -304,7 +338,17 @@ def test_retrieval_metrics_agree_with_ir_measures() -> None:
 
 def test_every_metric_says_what_it_is_about() -> None:
     found = plugins.names("metrics")
-    assert {"recall", "exact", "f1", "support", "retrieval_recall", "ndcg", "citations"} <= set(found)
+    assert {
+        "recall",
+        "exact",
+        "f1",
+        "support",
+        "retrieval_recall",
+        "ndcg",
+        "mrr",
+        "citations",
+        "citation_recall",
+    } <= set(found)
     for name in found:
         module = importlib.import_module(f"bakeoff.evaluation.metrics.{name}")
         assert module.ABOUT
