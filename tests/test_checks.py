@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.evaluation import checks
 from bakeoff.evaluation.checks import COLUMNS, read, take, write_sheet
 from bakeoff.evaluation.compare import compare, load
 from bakeoff.evaluation.comparison import Comparison
@@ -66,14 +67,16 @@ def test_the_sheet_shows_all_answers_to_some_questions_and_runs_no_formula(run: 
         rows = list(csv.DictReader(file))
     assert len(rows) == 100 and len({row["example"] for row in rows}) == 50
     assert {row["answer"] for row in rows} == {"nobody", "'=no one", "everybody"}
-    assert {rows[place]["system"] for place in range(0, 100, 2)} == {"a", "b"}  # no order tells whose it is
+    # Neither a name nor the order tells whose it is.
+    whose = {checks._answer_id(trial): trial.system for trial in run.trials}
+    assert "system" not in rows[0] and {whose[rows[place]["answer id"]] for place in range(0, 100, 2)} == {"a", "b"}
 
 
 def test_checks_that_were_made_are_not_written_over(run: Comparison, tmp_path: Path) -> None:
     path = write_sheet(run, tmp_path, 20)
     assert write_sheet(run, tmp_path, 20) == path  # nothing was filled in yet
     fill_in(path, rows=4)
-    assert len(read(tmp_path)) == 4
+    assert len(read(tmp_path, run.trials)) == 4
     with pytest.raises(ConfigError, match="holds checks already"):
         write_sheet(run, tmp_path, 20)
 
@@ -83,29 +86,35 @@ def test_checks_that_were_made_are_not_written_over(run: Comparison, tmp_path: P
     [
         ("example,system,right\nq001,a,perhaps\n", "checks.csv:2: right is 'perhaps'; write yes or no"),
         ("example,system\nq001,a\n", "lacks the column 'right'"),
+        ("example,right\nq001,yes\n", "lacks the column 'answer id'"),
     ],
 )
 def test_a_sheet_that_cannot_be_read_says_where(text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "checks.csv").write_text(text)
     with pytest.raises(DataError, match=says):
-        read(tmp_path)
+        read(tmp_path, ())
+
+
+def test_a_sheet_that_names_the_systems_is_read_too(run: Comparison, tmp_path: Path) -> None:
+    (tmp_path / "checks.csv").write_text("example,system,right\nq001,a,yes\nq002,b,no\n")
+    assert read(tmp_path, run.trials) == {("a", "q001"): 1.0, ("b", "q002"): 0.0}
 
 
 def test_a_sheet_from_any_spreadsheet_is_read_and_one_that_cannot_be_says_how(run: Comparison, tmp_path: Path) -> None:
     path = write_sheet(run, tmp_path, 5)
     fill_in(path)
-    text, checked = path.read_text(), read(tmp_path)
+    text, checked = path.read_text(), read(tmp_path, run.trials)
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file, delimiter=";").writerows(rows)
-    assert read(tmp_path) == checked and len(checked) == 10
+    assert read(tmp_path, run.trials) == checked and len(checked) == 10
     path.write_bytes(text.replace("nobody", "n\u00f6body").encode("cp1252"))
     with pytest.raises(DataError, match="save it again from the spreadsheet as CSV UTF-8"):
-        read(tmp_path)
+        read(tmp_path, run.trials)
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"lacks the column 'example'; its first line was example,system"):
-        read(tmp_path)
+    with pytest.raises(DataError, match=r"lacks the column 'answer id'; its first line was example,answer id"):
+        read(tmp_path, run.trials)
 
 
 def test_the_checks_of_two_people_are_put_together(run: Comparison, tmp_path: Path) -> None:
@@ -118,4 +127,4 @@ def test_the_checks_of_two_people_are_put_together(run: Comparison, tmp_path: Pa
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([heading, *part])
         take(tmp_path / f"{name}.csv", run, tmp_path)
-    assert len(read(tmp_path)) == 40
+    assert len(read(tmp_path, run.trials)) == 40

@@ -302,7 +302,7 @@ def test_a_sheet_of_another_run_is_refused(comparison: Comparison, tmp_path: Pat
     assert take(sheet, comparison, tmp_path) == 1
     assert read(tmp_path, comparison.trials) == {(trial.system, trial.example_id): 1.0}
     fill_in("something else", "yes")
-    with pytest.raises(DataError, match="did not answer that to 'q-00'"):
+    with pytest.raises(DataError, match="nobody answered that to 'q-00'"):
         take(sheet, comparison, tmp_path)
     fill_in(trial.answer.text, "")
     with pytest.raises(DataError, match="holds no checks"):
