@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bakeoff.evaluation.compare import Comparison, compare
+from bakeoff.evaluation.diagnose import diagnose_closed
 from bakeoff.evaluation.faults import GUESS, Bench, Reply
+from bakeoff.evaluation.gold import Given
 from bakeoff.evaluation.recommend import recommend
 from bakeoff.systems import RAG
 from bakeoff.systems.prompt import ABSTENTION
-from bakeoff.types import Example, System
+from bakeoff.types import Example, Hit, System
 from demo_world import World
 
 ASKED = 90
@@ -24,11 +26,13 @@ DELTA = 0.1
 
 @dataclass(frozen=True)
 class Planted:
-    """What the base model and the tuned one say, given a question and passages."""
+    """What the base model and the tuned one say, given a question and passages, and what the base lacks."""
 
     ships: str | None
     base: Callable[[Bench, str, Sequence[str]], str]
     tuned: Callable[[Bench, str, Sequence[str]], str]
+    lacks: dict[str, tuple[str, str, str]]
+    """System -> the cause of its wrong answers, what binds, and the verdict."""
     asked: int = ASKED
 
 
@@ -55,12 +59,19 @@ def by_chance(bench: Bench, question: str, passages: Sequence[str]) -> str:
     return bench.of(question).references[0] if heads else GUESS
 
 
+NOTHING = ("", "", "nothing is wrong")
+NO_DOCUMENT = ("not in data", "not in data", "ingredients")
+FORM = ("format", "format", "recipe")
+READING = ("misread", "misread", "recipe")
+DOCUMENT_AND_READING = ("not in data", "misread", "recipe")
+"""A document alone would not help: the model does not read."""
+
 WORLDS = {
-    "a prompt suffices": Planted("zero-shot", knows, knows),
-    "ingredients only": Planted("rag", reads, reads),
-    "recipe only": Planted("lora", rambles, knows),
-    "both": Planted("lora-rag", guesses, reads),
-    "undecidable": Planted(None, by_chance, by_chance, asked=30),
+    "a prompt suffices": Planted("zero-shot", knows, knows, {"zero-shot": NOTHING, "rag": NOTHING}),
+    "ingredients only": Planted("rag", reads, reads, {"zero-shot": NO_DOCUMENT, "rag": NOTHING}),
+    "recipe only": Planted("lora", rambles, knows, {"zero-shot": FORM, "rag": FORM}),
+    "both": Planted("lora-rag", guesses, reads, {"zero-shot": DOCUMENT_AND_READING, "rag": READING}),
+    "undecidable": Planted(None, by_chance, by_chance, {"zero-shot": NO_DOCUMENT, "rag": READING}, asked=30),
 }
 
 
@@ -99,14 +110,25 @@ def test_what_is_shipped_is_what_was_planted(world: World, name: str, tmp_path: 
     assert choice.confidence == ("CLEAR" if planted.ships else "UNDECIDED"), str(choice)
 
 
-@pytest.mark.parametrize(
-    ("name", "cause", "verdict"), [("recipe only", "format", "recipe"), ("both", "misread", "recipe")]
-)
-def test_the_diagnosis_of_plain_rag_says_what_it_lacks(
-    world: World, name: str, cause: str, verdict: str, tmp_path: Path
-) -> None:
-    _, systems, examples = contest(world, WORLDS[name], tmp_path / "all")
-    rag = systems["rag"]
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_diagnosis_of_the_base_says_what_it_lacks(world: World, name: str, tmp_path: Path) -> None:
+    planted = WORLDS[name]
+    comparison, systems, examples = contest(world, planted, tmp_path / "all")
+    rag, closed = systems["rag"], systems["zero-shot"]
     assert isinstance(rag, RAG)
-    found = world.diagnose(rag, systems["zero-shot"], examples, tmp_path / "rag")
-    assert next(iter(found.causes)) == cause and found.verdict.startswith(verdict)
+
+    def reader(passages: Mapping[str, Sequence[Hit]]) -> RAG:
+        return world.bench.rag(lambda question, shown: planted.base(world.bench, question, shown), Given(passages))
+
+    found = {
+        "rag": world.diagnose(rag, closed, examples, tmp_path / "rag"),
+        "zero-shot": diagnose_closed(
+            closed, None, reader, comparison, world.corpus, (), "recall", out=tmp_path / "zero-shot"
+        ),
+    }
+    for system, (cause, binding, verdict) in planted.lacks.items():
+        one = found[system]
+        assert (next(iter(one.causes), ""), next(iter(one.binding), "")) == (cause, binding), str(one)
+        assert one.verdict.startswith(verdict), str(one)
+    both = found["zero-shot"].headroom.get("both of these")
+    assert (name == "both") == bool(both and both.estimate == 1)
