@@ -9,21 +9,19 @@ BEGIN's development sets. HaluEval's labels come without the passages that a sup
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bakeoff.evaluation.agreement import Agreement, Labelled, agreement
+from bakeoff.evaluation.agreement import Agreement, agreement, answered, read_labelled
 from bakeoff.evaluation.metrics import recall
 from bakeoff.evaluation.stats import Interval, wilson
-from bakeoff.types import Answer, Chunk, Example, Hit
 
 sys.path.insert(0, str(Path(__file__).parent))
 from results import publish, table
 
-SYSTEMS = ("fid", "gpt35", "chatgpt", "gpt4", "newbing")
 CORRECT = ("exact", "f1", "recall")
 WRITTEN_DOWN = {
     ("NQ", "exact"): ".58, .39, tau -.74",
@@ -45,19 +43,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     data = parser.parse_args().data
     sets = {
-        **{name: evouna(data / "metric_labels" / "evouna" / f"{name}.json") for name in ("NQ", "TQ")},
-        **{f"begin {name}": begin(data / "begin_dev" / f"begin_dev_{name}.tsv") for name in ("cmu", "tc", "wow")},
+        **{name: data / "metric_labels" / "evouna" / f"{name}.json" for name in ("NQ", "TQ")},
+        **{f"begin {name}": data / "begin_dev" / f"begin_dev_{name}.tsv" for name in ("cmu", "tc", "wow")},
     }
     rows = []
-    for name, labelled in sets.items():
+    for name, path in sets.items():
+        labelled, _ = read_labelled(path)
         for metric in CORRECT if name in ("NQ", "TQ") else ("support",):
             found = agreement(labelled, metric)
             assert found, (name, metric)
             rows.append(line(name, metric, found))
             print(" | ".join(rows[-1]), flush=True)
-    bare = halueval(data / "halueval" / "general_data.json")
+    bare, _ = read_labelled(data / "halueval" / "general_data.json")
     assert agreement(bare, "support") is None
-    as_passage = agreement([with_passage(row, row.example.question) for row in bare], "support")
+    asked = [replace(row, answer=answered(row.answer.text, [row.example.question])) for row in bare]
+    as_passage = agreement(asked, "support")
     assert as_passage
     rows.append(line("halueval, the question as its passage", "support", as_passage))
     head = (
@@ -89,55 +89,6 @@ def line(name: str, metric: str, found: Agreement) -> list[str]:
         f"{found.tau.estimate:+.2f} [{found.tau.low:+.2f}, {found.tau.high:+.2f}]" if found.tau else "-",
         WRITTEN_DOWN.get((name, metric), "-"),
     ]
-
-
-def evouna(path: Path) -> list[Labelled]:
-    """Each answer of the five systems to each proper question."""
-    asked = [row for row in json.loads(path.read_text(encoding="utf-8")) if not row["improper"]]
-    return [
-        Labelled(
-            Example("", row["question"], tuple(row["golden_answer"].split("/"))),
-            Answer(row[f"answer_{system}"]),
-            bool(row[f"judge_{system}"]),
-            system,
-        )
-        for row in asked
-        for system in SYSTEMS
-        if row[f"answer_{system}"] is not None
-    ]
-
-
-def begin(path: Path) -> list[Labelled]:
-    """Replies of dialogue systems; right: fully attributable to the knowledge that they were given."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [
-        with_passage(
-            Labelled(
-                Example("", row["message"], group=row["knowledge"]),
-                Answer(row["response"]),
-                row["begin_label"] == "Fully attributable",
-                row["model_name"],
-            ),
-            row["knowledge"],
-        )
-        for row in rows
-    ]
-
-
-def halueval(path: Path) -> list[Labelled]:
-    """Replies to all kinds of requests; right: no hallucination found."""
-    rows = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
-    return [
-        Labelled(Example("", row["user_query"]), Answer(row["chatgpt_response"]), row["hallucination"] == "no")
-        for row in rows
-    ]
-
-
-def with_passage(row: Labelled, text: str) -> Labelled:
-    """The same answer, as if `text` had stood in the prompt."""
-    hit = Hit(Chunk("passage", "passage", text, 0, len(text)), 1.0)
-    return Labelled(row.example, Answer(row.answer.text, hits=(hit,)), row.right, row.system)
 
 
 def preferences(path: Path) -> str:

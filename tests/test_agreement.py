@@ -140,6 +140,30 @@ def test_a_labelled_file_is_read_with_all_its_columns(tmp_path: Path) -> None:
     assert (rows[0].system, unused) == ("a", ["note"])
 
 
+def test_the_files_of_evouna_begin_and_halueval_are_read_as_they_were_published(tmp_path: Path) -> None:
+    asked: dict[str, object] = {"question": "Who?", "golden_answer": "Ann/Ada"}
+    told: dict[str, object] = {"answer_fid": "Ann", "judge_fid": True, "answer_gpt4": "Bo", "judge_gpt4": False}
+    improper = {**asked, **told, "golden_answer": None, "improper": True}
+    (tmp_path / "NQ.json").write_text(json.dumps([{**asked, **told, "improper": False}, improper]))
+    rows, unused = read_labelled(tmp_path / "NQ.json")
+    assert [(row.system, row.answer.text, row.right) for row in rows] == [("fid", "Ann", True), ("gpt4", "Bo", False)]
+    assert (rows[0].example.references, unused) == (("Ann", "Ada"), [])
+
+    labels = ("Fully attributable", "Not fully attributable", "Generic")
+    lines = [f'gpt2\tcmu\tIt "rains" .\tHow so ?\tRain\t{label}' for label in labels]
+    head = "model_name\tdata_source\tknowledge\tmessage\tresponse\tbegin_label"
+    (tmp_path / "begin.tsv").write_text("\r\n".join([head, *lines]))
+    rows, _ = read_labelled(tmp_path / "begin.tsv")
+    assert [(row.right, row.group) for row in rows] == [(right, 'It "rains" .') for right in (True, False, False)]
+    assert rows[0].answer.hits[0].chunk.text == 'It "rains" .'
+
+    lines = [
+        json.dumps({"user_query": "Why?", "chatgpt_response": "So", "hallucination": said}) for said in ("no", "yes")
+    ]
+    (tmp_path / "general_data.json").write_text("\n".join(lines))
+    assert [row.right for row in read_labelled(tmp_path / "general_data.json")[0]] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [

@@ -1,14 +1,15 @@
 """How well a metric agrees with people, on answers that people have called right or wrong.
 
 A labelled file is JSONL, JSON or CSV with a row an answer: `question`, `answer`, `right` (or `label`: yes or no), and
-as the metric wants them `references`, `context` (passages the answer was given), `system`, `group`.
+as the metric wants them `references`, `context` (passages the answer was given), `system`, `group`. The files of
+EVOUNA, BEGIN and HaluEval (its general part) are read as they were published, known by their columns.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,8 +121,11 @@ def read_labelled(path: Path) -> tuple[list[Labelled], list[str]]:
     rows = list(read(str(path)))
     if not rows:
         raise DataError(f"{path} holds no labelled answers; add at least one line like {SAMPLE}")
-    unused = sorted({column for row in rows for column in row.values} - set(COLUMNS))
-    return [_labelled(row) for row in rows], unused
+    columns = {column for row in rows for column in row.values}
+    for needed, labelled in PUBLISHED:
+        if columns.issuperset(needed):
+            return [one for row in rows for one in labelled(row)], []
+    return [_labelled(row) for row in rows], sorted(columns - set(COLUMNS))
 
 
 def hand_checked(comparison: Comparison) -> list[Labelled]:
@@ -301,12 +305,57 @@ def _labelled(row: Row) -> Labelled:
         if not isinstance(values.get(name), str):
             raise DataError(f"{row.where}: {name!r} is missing or no text; a row looks like {SAMPLE}")
     right = _verdict(row, values)
-    context = _texts(row, values, "context")
-    hits = tuple(Hit(Chunk(f"context#{n}", "context", text, 0, len(text)), 1.0) for n, text in enumerate(context))
     example = Example(
         row.where, values["question"], _texts(row, values, "references"), group=str(values.get("group") or "")
     )
-    return Labelled(example, Answer(values["answer"], hits=hits), right, str(values.get("system") or ""))
+    answer = answered(values["answer"], _texts(row, values, "context"))
+    return Labelled(example, answer, right, str(values.get("system") or ""))
+
+
+def answered(text: str, context: Sequence[str]) -> Answer:
+    """An answer as if `context` had stood in its prompt."""
+    hits = (Hit(Chunk(f"context#{n}", "context", passage, 0, len(passage)), 1.0) for n, passage in enumerate(context))
+    return Answer(text, hits=tuple(hits))
+
+
+def _evouna(row: Row) -> Iterator[Labelled]:
+    """The answers of several systems to one question, whose right answers stand between slashes."""
+    values = row.values
+    if values["improper"]:  # without a right answer
+        return
+    example = Example(row.where, values["question"], tuple(values["golden_answer"].split("/")))
+    for column, answer in values.items():
+        if column.startswith("answer_") and answer is not None:
+            system = column.removeprefix("answer_")
+            yield Labelled(example, Answer(answer), bool(values[f"judge_{system}"]), system)
+
+
+def _begin(row: Row) -> Iterator[Labelled]:
+    """A reply in a dialogue; right: fully attributable to the knowledge that it was given."""
+    values = row.values
+    knowledge = values["knowledge"]
+    yield Labelled(
+        Example(row.where, values.get("message", ""), group=knowledge),
+        answered(values["response"], [knowledge]),
+        values["begin_label"] == "Fully attributable",
+        values["model_name"],
+    )
+
+
+def _halueval(row: Row) -> Iterator[Labelled]:
+    """A reply to any request; right: no hallucination found."""
+    values = row.values
+    yield Labelled(
+        Example(row.where, values["user_query"]), Answer(values["chatgpt_response"]), values["hallucination"] == "no"
+    )
+
+
+PUBLISHED = (
+    (("question", "golden_answer", "improper"), _evouna),
+    (("knowledge", "response", "begin_label"), _begin),
+    (("user_query", "chatgpt_response", "hallucination"), _halueval),
+)
+"""Columns by which a published file is known, and what reads its rows."""
 
 
 def _verdict(row: Row, values: Mapping[str, Any]) -> bool:
