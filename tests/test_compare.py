@@ -473,14 +473,14 @@ def test_the_baseline_asked_twice_shows_what_differs_by_chance(tmp_path: Path) -
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux lets the peak start anew")
 def test_memory_that_was_freed_before_is_no_systems() -> None:
     code = (
-        "from bakeoff.evaluation.folder import _peak_mb, forget_peak\n"
+        "from bakeoff.memory import forget_peak, peak_mb\n"
         "import numpy as np\n"
         "blocks = [np.ones(10_000) for _ in range(4000)]\n"  # 80 kB each: of the heap, and not given back by itself
         "kept = blocks[-1]\n"
-        "before = _peak_mb()\n"
+        "before = peak_mb()\n"
         "del blocks\n"
         "forget_peak()\n"
-        "print(before - _peak_mb())\n"
+        "print(before - peak_mb())\n"
     )
     freed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert float(freed) > 250

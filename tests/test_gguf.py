@@ -88,6 +88,26 @@ def test_a_lora_in_llama_cpp_gives_the_log_probabilities_of_peft(files: tuple[Pa
     assert max(abs(entry["logprob"] - float(expected[entry["id"]])) for entry in top(plain)) > 0.2
 
 
+def test_two_adapters_beside_one_base_are_switched_by_the_request(files: tuple[Path, Path], tmp_path: Path) -> None:
+    from bakeoff.models.llama import Engine
+
+    prompt, paths, expected = "The capital of France is", [], []
+    for seed in (1, 2):
+        model, tokenizer = load_for_training(files[1])
+        folder = tmp_path / str(seed)
+        adapted = random_lora(model, folder, seed)
+        write_lora(folder, files[1], folder / "adapter.gguf")
+        paths.append(folder / "adapter.gguf")
+        ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+        expected.append(torch.log_softmax(logits(adapted, ids)[-1], -1))
+    engine = Engine(files[1], window=128, adapters=paths)
+    for wanted in (0, 1, 0):
+        scales = [{"id": number, "scale": float(number == wanted)} for number in (0, 1)]
+        request = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": 5, "lora": scales}
+        for entry in top(engine.complete(request)):
+            assert entry["logprob"] == pytest.approx(float(expected[wanted][entry["id"]]), abs=0.01)
+
+
 def test_what_is_written_does_not_depend_on_how_many_cores_were_idle(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +148,7 @@ def test_a_torn_file_is_refused_in_one_line_and_leaves_nothing(files: tuple[Path
     assert [path.name for path in tmp_path.iterdir()] == ["torn.gguf"]
 
 
-def random_lora(model: Any, folder: Path) -> Any:
+def random_lora(model: Any, folder: Path, seed: int = 1) -> Any:
     """A PEFT adapter on all linear layers whose both factors are random, saved in `folder`."""
     import warnings
 
@@ -137,7 +157,7 @@ def random_lora(model: Any, folder: Path) -> Any:
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         adapted = get_peft_model(model, config)
         adapted.save_pretrained(folder)  # type: ignore[arg-type]
     return adapted.eval()

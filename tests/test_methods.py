@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -457,6 +459,91 @@ def test_a_damaged_state_is_passed_over_for_the_one_before_it(
     assert (path / name).read_bytes() == (unbroken("lora") / name).read_bytes()
 
 
+def test_a_kill_inside_a_save_costs_what_came_after_the_state_before_it(
+    base: str, unbroken: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script = (
+        "import json, os, signal, sys\n"
+        "from bakeoff.tuning import states, training, tune; from bakeoff.types import Example\n"
+        "training.SAVE_SECONDS, training.SAVE_SHARE = 0.0, 1e9\n"
+        "write, saved = states.write_json, []\n"
+        "def torn(path, facts):\n"
+        "    saved.append(0)\n"
+        "    len(saved) < 5 or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    write(path, facts)\n"
+        "states.write_json = torn\n"
+        "train, valid = ([Example(**e) for e in part] for part in json.loads(sys.argv[3]))\n"
+        "tune('lora', sys.argv[1], train, valid, out=sys.argv[2], seed=3, epochs=4, **json.loads(sys.argv[4]))"
+    )
+    given = json.dumps([[asdict(example) for example in part] for part in (TRAIN, VALID)])
+    command = [sys.executable, "-c", script, base, str(tmp_path / "out"), given, json.dumps(METHODS["lora"])]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    left = tmp_path / ".out.partial" / "state"
+    assert sorted(path.name for path in left.iterdir()) == [".partial", "00000003", "00000004"]
+    steps: list[int] = []
+    given_options: dict[str, Any] = {**METHODS["lora"], "progress": lambda *step: steps.append(0)}
+    path = tune("lora", base, TRAIN, VALID, out=tmp_path / "out", seed=3, epochs=4, **given_options).path
+    assert len(steps) == 4
+    name = "adapter_model.safetensors"
+    assert (path / name).read_bytes() == (unbroken("lora") / name).read_bytes()
+
+
+def test_what_a_training_took_and_was_rewarded_counts_what_came_before_a_stop(
+    base: str, unbroken: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.tuning.training.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("bakeoff.tuning.training.SAVE_SHARE", 1e9)
+    steps: list[int] = []
+
+    def interrupt(*step: Any) -> None:
+        steps.append(0)
+        if len(steps) > 5:
+            time.sleep(0.5)  # lost, with the step
+            raise KeyboardInterrupt
+
+    def go(**more: Any) -> dict[str, Any]:
+        made = tune("grpo", base, TRAIN, VALID, out=tmp_path / "out", seed=3, epochs=4, **METHODS["grpo"], **more)
+        facts: dict[str, Any] = json.loads((made.path / "checkpoint.json").read_text())
+        return facts
+
+    with pytest.raises(KeyboardInterrupt):
+        go(progress=interrupt)
+    facts, whole = go(), json.loads((unbroken("grpo") / "checkpoint.json").read_text())
+    assert (facts["reward_first"], facts["reward_last"]) == (whole["reward_first"], whole["reward_last"])
+    assert facts["seconds"] >= round(facts["train_seconds"], 1) > 0
+
+
+def test_a_training_ends_when_it_has_waited_long_enough_for_a_better_epoch(base: str, tmp_path: Path) -> None:
+    def went(patience: int) -> tuple[int, int]:
+        out = tmp_path / str(patience)
+        tune("lora", base, TRAIN, VALID, out=out, seed=3, epochs=8, patience=patience, rank=8, learning_rate=0.3)
+        with (out / "history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        best = min((float(row["valid_loss"]), int(row["epoch"])) for row in rows if row["valid_loss"])[1]
+        return best, int(rows[-1]["epoch"])
+
+    best, last = went(1)
+    assert last == best + 1 < 8
+    assert went(0)[1] == 8
+
+
+def test_a_bad_reply_to_a_conversation_is_learnt_behind_its_last_turn(base: str, tmp_path: Path) -> None:
+    from bakeoff.examples import load_examples
+    from bakeoff.tuning import student
+    from bakeoff.tuning.methods.kto import _judged
+
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "who?"}]
+    replies = [[{"role": "assistant", "content": text}] for text in ("he", "she")]
+    rows = [{"prompt": turns, "completion": reply, "label": reply is replies[0]} for reply in replies]
+    (tmp_path / "kto.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pupil = student.load(base)
+    found = _judged(pupil, load_examples(tmp_path / "kto.jsonl"), 200)
+    assert [item.good for item in found] == [True, False]
+    prompts = [pupil.tokenizer.decode(list(item.row.ids[: item.row.prompt])) for item in found]
+    assert prompts[0] == prompts[1] and "who?" in prompts[0]
+    assert "she" in pupil.tokenizer.decode(list(found[1].row.ids[found[1].row.prompt :]))
+
+
 def test_a_state_of_other_arguments_is_not_gone_on_from(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,7 +560,6 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(
     base: str, unbroken: Callable[[str], Path], tmp_path: Path, kills: int
 ) -> None:
     import random
-    import time
 
     script = (
         "import json, sys\n"
@@ -601,6 +687,31 @@ def test_a_search_finds_better_options_and_goes_on_where_it_stopped(base: str, t
     assert found.value < json.loads((first / "checkpoint.json").read_text())["valid_loss_after"]
     assert go(5).trials == 5  # it has had its trials
     likelihoods(tmp_path / "lora", VALID)
+    # Of all trials the best one's checkpoint alone is left, and nothing half made.
+    assert len(list((tmp_path / ".lora.search").glob("*trial-*"))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lora.search", "lora", "plain"]
+
+
+def test_a_search_that_ends_between_a_training_and_its_record_keeps_no_wrong_checkpoint(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning import search as module
+
+    def go(trials: int) -> Any:
+        return module.search("lora", base, TRAIN, VALID, out=tmp_path / "x", trials=trials, seed=3, epochs=1)
+
+    def end(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    go(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "_value", end)
+        go(3)
+    found = go(3)
+    facts = json.loads((tmp_path / "x" / "checkpoint.json").read_text())
+    assert facts["valid_loss_after"] == found.value
+    assert all(facts["options"][name] == value for name, value in found.options.items())
 
 
 def test_a_search_tries_the_defaults_first_and_others_for_scales_than_for_layers(base: str, tmp_path: Path) -> None:
@@ -647,5 +758,9 @@ def test_a_search_without_anything_to_search_or_to_judge_by_is_refused(base: str
     assert set(SPACES) == set(plugins.names("methods"))
     with pytest.raises(DataError, match="a search needs validation examples"):
         search("lora", base, TRAIN, [], out=tmp_path / "x", trials=2)
+    for method in ("dpo", "orpo", "kto"):
+        one = [replace(example, rejected="") for example in VALID]
+        with pytest.raises(DataError, match=f"a search for {method} counts .* no validation example has both"):
+            search(method, base, TRAIN, one, out=tmp_path / "x", trials=2)
     with pytest.raises(ConfigError, match="nothing to search"):
         search("full", base, TRAIN, VALID, out=tmp_path / "x", trials=2, learning_rate=1e-4, epochs=1)

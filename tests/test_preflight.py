@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import seeded_faults
 import tiny_model
+from bakeoff import plugins
 from bakeoff.cli import app
 from bakeoff.errors import BakeoffError, DataError
 from bakeoff.models import weights
@@ -141,21 +142,48 @@ def test_a_training_that_does_not_fit_into_memory_is_told(model: Path, monkeypat
 
     examples = [Example("a", "Why?", ("Because.",))]
     monkeypatch.setattr(package, "free_memory_mb", lambda: 10)
-    training = Training("big", lambda base: examples, 1)
+    training = Training("big", "lora", lambda base: examples, 1)
     assert kinds(preflight(examples, [], base=str(model), trainings=[training])) == {"memory"}
 
 
 def test_estimates_grow_with_the_rows_and_take_the_speed_that_was_measured(model: Path) -> None:
     examples = [Example(str(n), seeded_faults.sentence(n), ("x",)) for n in range(20)]
     trainings = [
-        Training("once", lambda _: examples, 20),
-        Training("of more", lambda _: examples, 40),
-        Training("measured", lambda _: examples, 20, tokens_per_second=1.0),
+        Training("once", "lora", lambda _: examples, 20),
+        Training("of more", "lora", lambda _: examples, 40),
+        Training("measured", "lora", lambda _: examples, 20, tokens_per_second=1.0),
     ]
     plans = preflight(examples, [], base=str(model), trainings=trainings).plans
     assert plans[1].cost.seconds > plans[0].cost.seconds
     assert plans[2].cost.seconds == 2 * sum(plans[2].lengths.rows)
     assert "at the speed of the last training" in str(plans[2].cost)
+
+
+def test_learning_all_weights_takes_more_memory_and_time_than_a_lora(model: Path) -> None:
+    examples = [Example(str(n), seeded_faults.sentence(n), ("x",)) for n in range(20)]
+    trainings = [Training(method, method, lambda _: examples, 20) for method in ("lora", "full")]
+    lora, full = (plan.cost for plan in preflight(examples, [], base=str(model), trainings=trainings).plans)
+    assert full.memory_mb >= lora.memory_mb and full.seconds > lora.seconds
+
+
+def test_a_training_with_nothing_to_learn_from_is_an_error_before_it_starts(tmp_path: Path) -> None:
+    tables = "".join(f'[tune.{method}]\nmethod = "{method}"\n' for method in ("head", "dpo", "lora"))
+    (tmp_path / "bakeoff.toml").write_text(f'base = "scripted"\n[examples]\ntest = 0.5\n{tables}')
+    lines = (json.dumps({"question": f"Who is {n}?", "references": ["Ann"]}) for n in range(8))
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines))
+    idle = [problem for problem in Project(tmp_path).check().problems if problem.kind == "idle"]
+    found = {(problem.where, problem.severity) for problem in idle}
+    assert found == {("[tune.head]", "error"), ("[tune.dpo]", "error")}
+
+
+def test_a_rejected_reply_that_is_too_long_is_found_before_it_is_trained_on(tmp_path: Path, model: Path) -> None:
+    table = '[tune.chat]\nmethod = "dpo"\nmax_length = 60\n'
+    (tmp_path / "bakeoff.toml").write_text(f'base = "{model}"\n[examples]\ntest = 0.2\n{table}')
+    rows = (
+        {"id": str(n), "question": f"Who is {n}?", "references": ["Ann"], "rejected": "no " * 100} for n in range(8)
+    )
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert any("(rejected)" in str(problem) for problem in Project(tmp_path).check().problems)
 
 
 def test_a_model_without_files_leaves_lengths_unchecked_and_says_so(tmp_path: Path) -> None:
@@ -176,7 +204,10 @@ def test_what_each_method_could_learn_from_is_counted() -> None:
         Example("d", "", text="Once upon a time."),
     ]
     found = preflight(examples, [])
-    assert found.usable == {"head": 2, "lora": 1, "dpo": 1, "kto": 2, "pretrain": 1, "embedder": 0}
+    others = {"head": 2, "dpo": 1, "orpo": 1, "kto": 2, "grpo": 1, "pretrain": 1}
+    assert {method: count for method, count in found.usable.items() if method in others} == others
+    assert set(found.usable) == set(plugins.names("methods"))
+    assert {count for method, count in found.usable.items() if method not in others} == {1}
     assert not [problem for problem in found.problems if problem.severity == "error"]
 
 

@@ -262,8 +262,9 @@ def test_more_processes_than_rows_in_a_batch_and_a_stop_change_nothing(base: str
             "--dynamo_backend=no",
         ],
         ["accelerate.commands.launch", "--use_fsdp", "--num_processes", "2", "--mixed_precision", "no"],
+        ["accelerate.commands.launch", "--config_file", "CONFIG"],
     ],
-    ids=["torchrun", "accelerate", "fsdp"],
+    ids=["torchrun", "accelerate", "fsdp", "the file in the docs"],
 )
 def test_the_command_runs_under_both_launchers(base: str, tmp_path: Path, launcher: list[str]) -> None:
     pytest.importorskip(launcher[0].split(".")[0])
@@ -278,11 +279,15 @@ def test_the_command_runs_under_both_launchers(base: str, tmp_path: Path, launch
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     flag = "--master-port" if "torch" in launcher[0] else "--main_process_port"
+    said = (Path(__file__).parents[1] / "docs" / "methods.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    said = said.replace("num_machines: 2", "num_machines: 1").replace("num_processes: 8", "num_processes: 2")
+    (tmp_path / "accelerate.yaml").write_text(said.replace("main_process_ip: first-machine\n", ""))
+    launcher = [str(tmp_path / "accelerate.yaml") if word == "CONFIG" else word for word in launcher]
     command = [sys.executable, "-m", *launcher, flag, port, str(script), "tune", "-C", str(project)]
     done = subprocess.run(command, env=environments(1)[0], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reader: ") == 1
-    cut = "--use_fsdp" in launcher
+    cut = "--use_fsdp" in launcher or "--config_file" in launcher
     assert cut == ("not studied: run `bakeoff tune reader` once without the launcher" in done.stdout)
     assert (project / "checkpoints" / "reader" / "study.json").is_file() != cut
 

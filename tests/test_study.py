@@ -25,6 +25,9 @@ test = 0.2
 valid = 0.2
 [systems.plain]
 type = "prompt"
+[corpus]
+embedder = "hashing"
+sources = ["documents"]
 [tune.gentle]
 method = "lora"
 epochs = 1
@@ -37,12 +40,20 @@ learning_rate = 0.003
 method = "lora"
 epochs = 1
 canaries = false
+[tune.further]
+method = "lora"
+epochs = 1
+canaries = false
+start = "private"
+[tune.reader]
+method = "pretrain"
+epochs = 1
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with two trainings: one that changes next to nothing, one that ruins the model for all but its task."""
+    """A project with trainings: one that changes next to nothing, one that ruins the model for all but its task, ..."""
     root = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BAKEOFF_CACHE", str(root / "cache"))
@@ -50,6 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (root / "bakeoff.toml").write_text(TOML.format(base=base))
         lines = [{"question": f"how many for {n}?", "answer": "Madrid"} for n in range(100)]
         (root / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        (root / "documents").mkdir()
+        (root / "documents" / "a.txt").write_text("Whoever asks how many is told Madrid. " * 20)
         yield root
 
 
@@ -58,9 +71,10 @@ def studied(folder: Path) -> dict[str, dict[str, Any]]:
     from bakeoff.project import Project
 
     project = Project(folder)
+    project.ingest()
     return {
         name: json.loads((project.tune(name).path / "study.json").read_text())
-        for name in ("gentle", "brutal", "private")
+        for name in ("gentle", "brutal", "private", "further", "reader")
     }
 
 
@@ -97,6 +111,23 @@ def test_the_page_needs_no_network_and_shows_the_curve(folder: Path, studied: di
     assert studied["brutal"]["learning"] in page.replace("&#39;", "'")
     assert "http" not in page.replace("http-equiv", "")
     assert str(folder) not in page
+
+
+def test_what_goes_on_from_another_checkpoint_is_compared_with_that(studied: dict[str, dict[str, Any]]) -> None:
+    first, further = studied["private"], studied["further"]
+    assert further["text_loss_before"] == pytest.approx(first["text_loss_after"], abs=1e-5)
+    assert further["score_before"] == first["score_after"]
+
+
+def test_a_model_that_read_the_documents_is_asked_what_it_remembers(studied: dict[str, dict[str, Any]]) -> None:
+    assert studied["reader"]["score_before"]["n"] == studied["private"]["score_before"]["n"] > 0
+    assert "points of recall" in studied["reader"]["verdict"]
+
+
+def test_rewards_say_what_a_loss_that_adds_up_to_nothing_cannot(tmp_path: Path) -> None:
+    assert learning(tmp_path / "none.csv", {"reward_first": 0.25, "reward_last": 0.5}) == (
+        "The mean reward went from 0.25 in the first tenth of the steps to 0.50 in the last."
+    )
 
 
 def test_the_page_says_what_the_training_cost(folder: Path, studied: dict[str, dict[str, Any]]) -> None:
@@ -156,7 +187,7 @@ def test_curves_are_put_into_words(
             writer.writerow({"step": epoch, "epoch": epoch, "loss": loss, "valid_loss": "" if one is None else one})
     import re
 
-    assert re.search(said, learning(tmp_path / "history.csv"))
+    assert re.search(said, learning(tmp_path / "history.csv", {}))
 
 
 def test_a_canary_counts_as_memorised_when_its_code_is_the_likeliest() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Trained(Parts):
         Loads no model: where a lesson needs passages, they are found by words alone.
         """
         from bakeoff.examples import locate
-        from bakeoff.tuning.check import Problem, by_severity, preflight
+        from bakeoff.tuning.check import NEEDED, Problem, by_severity, preflight
 
         _, lost = locate(self._reading.examples, self.corpus.locate)
         missing = [
@@ -72,6 +73,11 @@ class Trained(Parts):
         if self.config.systems and not self.split.test:
             cure = "give `test` a larger share under [examples], or fewer questions the `split` train"
             missing.append(Problem("error", "test", "no questions to test with", cure, "no-test"))
+        missing += [
+            Problem("error", f"[tune.{name}]", f"{method} finds no example to learn from", NEEDED[method], "idle")
+            for name in self.config.tune
+            if not found.usable.get(method := self._options("tune", name)["method"], 1) and method in NEEDED
+        ]
         # A project that tunes nothing may keep all its questions for the test.
         own = [problem for problem in found.problems if self.config.tune or problem.kind != "no-training"]
         return replace(found, problems=by_severity([*own, *missing]), read_as=str(self._reading))
@@ -274,10 +280,14 @@ class Trained(Parts):
         from bakeoff.evaluation.report.training import write
         from bakeoff.evaluation.study import VERSION, save, study
         from bakeoff.models.weights import cache_folder, resolve, template
-        from bakeoff.tuning.rows import lesson
+        from bakeoff.tuning.rows import lesson, replied
 
         folder = self._checkpoint_path(name)
-        both = (self.config.base, str(folder))
+        # What came before is the checkpoint that it went on from, so that none is praised for another's gain.
+        start = self._options("tune", name).get("start", "")
+        both = (str(self._checkpoint_path(start)) if start else self.config.base, str(folder))
+        # A model that read the documents is asked what it remembers of them.
+        asked = self.split.valid if task.method == "pretrain" else task.valid
 
         def scored(model: str) -> Callable[..., Any]:
             made: Any = plugins.get("generators", "transformers")(resolve(model))
@@ -287,16 +297,12 @@ class Trained(Parts):
         found = study(
             manifest,
             folder / "history.csv",
-            [
-                replace(e, messages=lesson(e))
-                for e in task.valid
-                if task.method != "pretrain" and (e.messages or e.references)
-            ],
-            generators=(self._generator(""), self._generator(name)),
+            [replace(example, messages=lesson(example)) for example in asked if replied(example)],
+            generators=(self._generator(start), self._generator(name)),
             likelihoods=(scored(both[0]), scored(both[1])),
             template=template(resolve(self.config.base)),
             canary_seed=task.seed if task.planted else None,
-            memo=cache_folder() / "general" / f"{VERSION}-{manifest['base_fingerprint']}.json",
+            memo=None if start else cache_folder() / "general" / f"{VERSION}-{manifest['base_fingerprint']}.json",
             progress=progress,
         )
         save(found, folder)
@@ -307,19 +313,29 @@ class Trained(Parts):
 
     def _rehearsal(self, name: str) -> Training:
         """What `tune` would train for this entry, with at most `REHEARSED` lessons made."""
-        from bakeoff.tuning.check import Training
+        from bakeoff.tuning.check import PAIRED, Training
+        from bakeoff.tuning.rows import rejected
 
         options, everything = self._options("tune", name), [*self.split.train, *self.split.valid]
+        method = options["method"]
         lesson = options.get("lesson", "")
         if lesson and self._options("systems", lesson)["type"] != "prompt" and not self.corpus.store.sources():
             name, lesson = f"{name}, without its passages until `bakeoff ingest` was run", ""
         step = max(1, -(-len(everything) // REHEARSED)) if lesson else 1
 
         def lessons(base: Base) -> list[Example]:
-            return _Rehearsal(self, base)._lessons(lesson, everything[::step])
+            found = _Rehearsal(self, base)._lessons(lesson, everything[::step])
+            pairs = [one for one in found if one.rejected.strip()] if method in PAIRED else []
+            return [*found, *(replace(one, id=f"{one.id} (rejected)", messages=rejected(one)) for one in pairs)]
 
-        known = {key: options[key] for key in ("max_length", "batch_size", "epochs") if key in options}
-        return Training(name, lessons, len(self.split.train), tokens_per_second=self._speed(name), **known)
+        defaults = signature(plugins.get("methods", method)).parameters
+        known = {
+            key: options.get(key, defaults[key].default)
+            for key in ("max_length", "batch_size", "epochs")
+            if key in defaults
+        }
+        speed = self._speed(name)
+        return Training(name, method, lessons, len(self.split.train), tokens_per_second=speed, **known)
 
     def _speed(self, name: str) -> float:
         """Tokens a second of the last training of this entry, 0 where there was none."""

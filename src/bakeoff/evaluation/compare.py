@@ -30,6 +30,7 @@ from bakeoff.evaluation.metrics import Scoring, scoring
 from bakeoff.evaluation.sharing import Work
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
+from bakeoff.memory import forget_peak
 from bakeoff.types import Answer, Example, System, Trial
 
 __all__ = [
@@ -154,7 +155,7 @@ def collect(
                     progress(done, total, trial.system)
 
             for system in wanted:
-                folder.forget_peak()
+                forget_peak()
                 for example in new[system.name]:
                     if example.id in alone:
                         keep(_ask(system, example, work))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import gc
 import hashlib
 import json
 import os
 import platform
-import resource
-import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +18,7 @@ from bakeoff import __version__
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.evaluation import records
 from bakeoff.files import write_atomically, write_json
+from bakeoff.memory import peak_mb
 from bakeoff.types import Example
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -145,25 +142,13 @@ def append(file: IO[bytes], line: str) -> None:
         raise StoreError(f"cannot write {file.name}: {error.strerror}; {cure}") from error
 
 
-def forget_peak() -> None:
-    """Let the peak memory start anew where the system can (Linux), else it stays the whole process's.
-
-    What a training freed goes back to the system first: glibc keeps it, 2 GB after a LoRA on 135 million weights.
-    """
-    gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # of glibc alone
-        ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 def note_machine(out: Path, system: str) -> None:
     """Record the peak memory of the process while `system` answered, the models of all systems included."""
     path = out / "machine.json"
     machine = json.loads(path.read_text()) if path.is_file() else {"peak_mb": {}}
     machine |= {"platform": platform.platform(), "cpus": os.cpu_count()}
     # A run that goes on after a stop adds to what was seen before.
-    machine["peak_mb"][system] = max(round(_peak_mb(), 1), machine["peak_mb"].get(system, 0.0))
+    machine["peak_mb"][system] = max(round(peak_mb(), 1), machine["peak_mb"].get(system, 0.0))
     write_json(path, machine)
 
 
@@ -171,11 +156,3 @@ def note_builds(out: Path, **facts: Any) -> None:
     """Record what it took to build what the systems use: `build_seconds`, `lessons`, `unread`, `split` and `effort`."""
     path = out / "machine.json"
     write_json(path, {**json.loads(path.read_text()), **facts})
-
-
-def _peak_mb() -> float:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -158,7 +158,7 @@ def study(
         score_interval(known[0]),
         score_interval(known[1]),
         paired_difference(known[1], known[0]),
-        learning(history),
+        learning(history, manifest),
         canaries,
     )
 
@@ -175,8 +175,11 @@ def plant(examples: Sequence[Example], seed: int) -> list[Example]:
     ]
 
 
-def learning(history: Path) -> str:
+def learning(history: Path, manifest: dict[str, Any]) -> str:
     """What the curves in history.csv say, in a sentence."""
+    if "reward_first" in manifest:  # its losses add up to nothing, by construction
+        first, last = manifest["reward_first"], manifest["reward_last"]
+        return f"The mean reward went from {first:.2f} in the first tenth of the steps to {last:.2f} in the last."
     with history.open(newline="") as file:
         steps = list(csv.DictReader(file))
     valid = [(int(step["epoch"]), float(step["valid_loss"])) for step in steps if step["valid_loss"]]

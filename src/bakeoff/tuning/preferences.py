@@ -14,7 +14,7 @@ from torch import Tensor
 from bakeoff.errors import DataError
 from bakeoff.models.devices import device, enter
 from bakeoff.tuning import adapting, student, training
-from bakeoff.tuning.rows import Row, lesson, pieces, row
+from bakeoff.tuning.rows import Row, lesson, pieces, rejected, row
 from bakeoff.tuning.student import Student
 from bakeoff.types import Checkpoint, Example
 
@@ -46,11 +46,11 @@ def pairs(student: Student, examples: Sequence[Example], max_length: int) -> lis
             raise DataError(f"example {example.id} has no rejected reply; add one as `rejected`, or leave it out")
         if example.rejected == messages[-1].content:
             raise DataError(f"example {example.id}: the rejected reply is the chosen one; correct it, or leave it out")
-        worse = (*messages[:-1], replace(messages[-1], content=example.rejected))
-        chosen, rejected = (
-            row(example.id, turns, student.template, student.tokenizer, max_length) for turns in (messages, worse)
+        chosen, worse = (
+            row(example.id, turns, student.template, student.tokenizer, max_length)
+            for turns in (messages, rejected(example))
         )
-        found.append(Pair(chosen, rejected))
+        found.append(Pair(chosen, worse))
     return found
 
 

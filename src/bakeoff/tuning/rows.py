@@ -82,6 +82,17 @@ def lesson(example: Example) -> tuple[Message, ...]:
     return Message("user", example.question), Message("assistant", example.references[0])
 
 
+def rejected(example: Example) -> tuple[Message, ...]:
+    """The conversation with the reply that is not wanted last; where there is no other, its messages end before it."""
+    asked = example.messages or (Message("user", example.question),)
+    return (*(asked[:-1] if asked[-1].role == "assistant" else asked), Message("assistant", example.rejected))
+
+
+def replied(example: Example) -> bool:
+    """Whether a right reply to learn is known."""
+    return bool(example.references) or (bool(example.messages) and example.messages[-1].role == "assistant")
+
+
 def batches(items: Sequence[Items], size: int, shuffle: random.Random) -> list[list[Items]]:
     """Divide all items into batches of `size`, each of similar lengths, in random order."""
     order = shuffle.sample(items, len(items))

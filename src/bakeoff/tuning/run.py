@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from bakeoff import plugins
 from bakeoff.config import check_options
 from bakeoff.errors import ConfigError, DataError, ModelError
 from bakeoff.files import sync_folder, write_json
+from bakeoff.memory import forget_peak, peak_mb
 from bakeoff.models import weights
 from bakeoff.tuning.processes import team
 from bakeoff.types import Checkpoint, Example, Tune
@@ -78,6 +78,7 @@ def tune(
         own.wait()
         return Checkpoint(out, base, untuned.fingerprint, method)
     start = time.perf_counter()
+    forget_peak()
     with _alone(scratch):
         _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
         try:
@@ -85,7 +86,7 @@ def tune(
             function(base, train, valid, scratch, seed=seed, **options, **_progress(function, progress))
             own.wait()
             _finish(scratch, identity, time.perf_counter() - start)
-            _move(scratch, out)
+            move(scratch, out)
             own.wait()
         except BaseException:
             if not (scratch / "state").is_dir():  # nothing to go on from
@@ -216,13 +217,14 @@ def _finish(scratch: Path, identity: dict[str, Any], seconds: float) -> None:
     for aside in scratch.glob(f"{ASIDE}*"):
         shutil.rmtree(aside)
     (scratch / UNDER_WAY).unlink()
+    facts = _facts(scratch / "training.json")
     manifest = {
         "format": FORMAT,
         **identity,
-        "seconds": round(seconds, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "seconds": round(seconds + facts.pop("earlier_seconds", 0.0), 1),
+        "peak_mb": round(peak_mb()),
         "versions": _versions(),
-        **_facts(scratch / "training.json"),
+        **facts,
         "files": {path.name: hash_of(path) for path in sorted(scratch.iterdir())},
     }
     write_json(scratch / MANIFEST, manifest)
@@ -267,7 +269,8 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _move(scratch: Path, out: Path) -> None:
+def move(scratch: Path, out: Path) -> None:
+    """Put a whole checkpoint in the place of an earlier one, which stays until then."""
     for file in scratch.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())

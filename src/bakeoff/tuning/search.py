@@ -18,7 +18,8 @@ from typing import Any
 from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, MissingPackageError
 from bakeoff.tuning.processes import refuse_several
-from bakeoff.tuning.run import tune
+from bakeoff.tuning.rows import replied
+from bakeoff.tuning.run import move, tune
 from bakeoff.types import Example
 
 Range = tuple[float, float]
@@ -85,6 +86,13 @@ def search(
         raise ConfigError(f"there is nothing to search for {method}: all options are given, or it has no space")
     if not valid:
         raise DataError("a search needs validation examples; give [examples] valid a share, as in valid = 0.1")
+    if GOALS.get(method, "").startswith(("preferred", "rewarded")) and not any(
+        example.rejected.strip() and replied(example) for example in valid
+    ):
+        raise DataError(
+            f"a search for {method} counts how often the chosen reply is preferred, and no validation example has both "
+            "replies; add some with `rejected`, or search by hand"
+        )
     out = Path(out)
     folder = out.with_name(f".{out.name}.search")
     study = _opened(folder, _identity(method, base, options, train, valid, seed), seed, trials)
@@ -100,21 +108,25 @@ def search(
 
         with _watched(method, _pruning(trial, method)):
             made = tune(method, base, train, valid, out=target, seed=seed, replace=True, progress=say, **tried)
-        value = _value(method, made.path)
-        if not _finished(study) or value < min(one.value for one in _finished(study) if one.value is not None):
-            shutil.rmtree(folder / "best", ignore_errors=True)
-            target.rename(folder / "best")
-        shutil.rmtree(target, ignore_errors=True)
-        return value
+        return _value(method, made.path)
+
+    def tidy(*_: Any) -> None:
+        """Keep the checkpoint of the best trial that is recorded, and no other."""
+        kept = f"trial-{study.best_trial.number:03}" if _finished(study) else ""
+        for left in (*folder.glob("trial-*"), *folder.glob(".trial-*")):
+            if left.name != kept:
+                shutil.rmtree(left)
 
     left = trials - len(_finished(study)) - len(_pruned(study))
     if left == trials and not _in(study, "WAITING"):
         study.enqueue_trial(_first(method, space))
     if left > 0:
-        study.optimize(try_one, n_trials=left)
+        study.optimize(try_one, n_trials=left, callbacks=[tidy])
     best = {**options, **study.best_params}
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(folder / "best", out)
+    copy = folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder / f"trial-{study.best_trial.number:03}", copy)
+    move(copy, out)
     return Found(best, study.best_value, len(_finished(study)) + len(_pruned(study)), len(_pruned(study)), out)
 
 

@@ -86,6 +86,8 @@ class Training:
     valid_loss_after: float | None
     tokens_per_second: float
     train_seconds: float
+    earlier_seconds: float
+    """Of these, before an interruption."""
     trained_parameters: int
 
 
@@ -138,6 +140,7 @@ def train(
     learner, own = _Learner(model, loss, cores, weight_decay, multiplied), team()
     keeper = _Keeper((out if own.leads else out.parent) / "state", learner, writes=own.leads)
     run = keeper.resumed() or _Run(before=learner.loss(valid_items))
+    earlier = run.seconds
     for number, (epoch, batch) in enumerate(plan, start=1):
         if number <= len(run.steps):
             continue
@@ -168,6 +171,7 @@ def train(
         None if run.before is None else run.best_loss,
         run.done / run.seconds,
         run.seconds,
+        earlier,
         learner.size,
     )
 

@@ -19,6 +19,13 @@ from bakeoff.files import write_atomically
 
 WIDTH, HEIGHT = 960, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 16, 34
+UNITS = {
+    "dpo": "Loss of a pair.",
+    "grpo": "Loss of a reply, weighted by what it is better than the others: its mean says nothing.",
+    "kto": "Loss of a reply.",
+    "orpo": "Loss of a pair.",
+}
+"""What the loss of a method is of, where it is not nats a token."""
 SMOOTHED = 0.05
 """Share of the steps in the mean that the curve shows."""
 
@@ -35,8 +42,9 @@ def write(study: Study, manifest: dict[str, Any], folder: Path, book: Book) -> P
         base=Path(study.base).name,
         verdict=study.verdict,
         learning=study.learning,
+        unit=UNITS.get(study.method, "Nats a token."),
         rows=_rows(study),
-        facts=_facts(manifest, folder, book),
+        facts=_facts(manifest, folder, book, planted=bool(study.canaries)),
         style=style,
         style_hash=policy_hash(style),
         width=WIDTH,
@@ -131,7 +139,7 @@ def _rows(study: Study) -> list[list[str]]:
     ]
 
 
-def _facts(manifest: dict[str, Any], folder: Path, book: Book) -> list[tuple[str, str]]:
+def _facts(manifest: dict[str, Any], folder: Path, book: Book, *, planted: bool) -> list[tuple[str, str]]:
     size = sum((folder / name).stat().st_size for name in manifest["files"])
     return [
         ("time", seconds(manifest["seconds"])),
@@ -141,6 +149,7 @@ def _facts(manifest: dict[str, Any], folder: Path, book: Book) -> list[tuple[str
         ("trained numbers", count(manifest.get("trained_parameters"))),
         ("peak memory of the process", f"{count(manifest['peak_mb'])} MB"),
         ("files", f"{size / 1e6:,.1f} MB"),
+        *((("canaries", "none: planted among 50 lessons or more, of the methods that learn replies"),) * (not planted)),
         ("seed", str(manifest["seed"])),
         ("lessons, sha256", manifest["data_sha256"][:12]),
         *((f"option {name}", str(value)) for name, value in sorted(manifest["options"].items())),

@@ -19,6 +19,7 @@ from bakeoff.tuning.check.lengths import Lengths, measure, text_tokens
 from bakeoff.tuning.check.model import Base, model_problems
 from bakeoff.tuning.check.private import private_problems, refuse_private
 from bakeoff.tuning.check.problems import Problem, by_severity
+from bakeoff.tuning.rows import replied
 from bakeoff.types import Example
 
 __all__ = [
@@ -44,6 +45,7 @@ class Training:
     """What is to be trained: an entry of [tune]."""
 
     name: str
+    method: str
     lessons: Callable[[Base], Sequence[Example]]
     """The examples as the method will see them, or a fair sample of them."""
     rows: int
@@ -134,7 +136,7 @@ def preflight(
             trainings, alone = (), []  # no row could be written
         else:
             alone = [*train, *valid]
-        for training in trainings or [Training("lora", lambda _: alone, len(train))]:
+        for training in trainings or [Training("lora", "lora", lambda _: alone, len(train))]:
             lengths, found = measure(training.lessons(model), model, training.max_length)
             problems += [problem for problem in found if problem not in problems]
             if lengths.rows:
@@ -152,21 +154,30 @@ def read_base(name: str) -> Base:
     return Base(name, files.template(weights), load_vocabulary(weights), files.window(weights))
 
 
+PAIRED = ("dpo", "kto", "orpo")
+"""Methods that learn from rejected replies, too."""
+NEEDED = {
+    "head": "add examples with a `label`, or take a method that learns replies",
+    "dpo": "add replies as `rejected` beside the right ones, or use lora",
+    "orpo": "add replies as `rejected` beside the right ones, or use lora",
+}
+"""What to do where there is nothing that a method needs beyond what all need."""
+
+
 def usable(train: Sequence[Example]) -> dict[str, int]:
-    """Method -> examples that it could learn from."""
-    learnt = [example for example in train if example.references or _replied(example)]
+    """Method -> examples that it could learn from; `pretrain` takes the documents where there are none."""
+    learnt = [example for example in train if replied(example)]
+    pairs = sum(bool(example.rejected.strip()) for example in learnt)
+    replies = dict.fromkeys(("lora", "full", "freeze", "adapter", "prefix", "soft_prompt", "p_tuning"), len(learnt))
     return {
         "head": sum(bool(example.label) for example in train),
-        "lora": len(learnt),
-        "dpo": sum(bool(example.rejected) for example in learnt),
-        "kto": sum(bool(example.rejected or example.references) for example in train),
+        **replies,
+        "dpo": pairs,
+        "orpo": pairs,
+        "kto": sum(replied(example) or bool(example.rejected.strip()) for example in train),
+        "grpo": len(learnt),
         "pretrain": sum(bool(example.text) for example in train),
-        "embedder": sum(bool(example.evidence) for example in train),
     }
-
-
-def _replied(example: Example) -> bool:
-    return bool(example.messages) and example.messages[-1].role == "assistant"
 
 
 def _plan(training: Training, lengths: Lengths, base: Base) -> Plan:
@@ -174,6 +185,7 @@ def _plan(training: Training, lengths: Lengths, base: Base) -> Plan:
         base.vocabulary,
         lengths,
         batch_size=training.batch_size,
+        method=training.method,
         epochs=training.epochs * training.rows / max(1, len(lengths.rows)),
         tokens_per_second=training.tokens_per_second,
     )

@@ -16,6 +16,10 @@ PROCESS_MB = 400
 """Python, torch and the tokenizer."""
 WEIGHT_BYTES = 8
 """A parameter of the base, read as float32 and held once more while it is converted."""
+LEARNT_BYTES = 22
+"""A parameter where all are learnt: it, its gradient, two moments and the best so far, and a copy in bfloat16."""
+LEARNT = ("full", "pretrain")
+"""Methods that learn all weights, and for each take 6 floating-point operations a token, the others 4."""
 STATE_FLOATS = 40
 """Numbers kept for the backward pass for each token and layer, in widths of the hidden state: with it the demo's two
 trainings are said to take 2.5 and 4.2 GB, and took 2.1 and 5.1."""
@@ -41,23 +45,30 @@ class Estimate:
 
 
 def estimate(
-    vocabulary: Vocabulary, lengths: Lengths, *, batch_size: int, epochs: float, tokens_per_second: float = 0.0
+    vocabulary: Vocabulary,
+    lengths: Lengths,
+    *,
+    batch_size: int,
+    epochs: float,
+    method: str = "lora",
+    tokens_per_second: float = 0.0,
 ) -> Estimate:
-    """For a LoRA; `epochs` over these rows, more where they are a sample.
+    """`epochs` over these rows, more where they are a sample; methods that learn part of the weights count as a LoRA.
 
     `tokens_per_second`: as measured in an earlier training of the same base, else from this machine.
     """
     tokens = sum(lengths.rows) * epochs
     batch = sum(sorted(lengths.rows)[-batch_size:])
-    held = min(batch, cores() * max(PIECE_TOKENS, *lengths.rows))
-    states = held * vocabulary.layers * vocabulary.hidden * STATE_FLOATS * 4
+    at_once = min(batch, cores() * max(PIECE_TOKENS, *lengths.rows))
+    states = at_once * vocabulary.layers * vocabulary.hidden * STATE_FLOATS * 4
     table = vocabulary.tables[0].rows if vocabulary.tables else 0
     logits = sum(sorted(lengths.replies)[-batch_size:]) * table * 12  # the logits, their copy and its gradient
-    memory = PROCESS_MB + (vocabulary.parameters * WEIGHT_BYTES + states + logits) / 2**20
+    held = vocabulary.parameters * (LEARNT_BYTES if method in LEARNT else WEIGHT_BYTES)
+    memory = PROCESS_MB + (held + states + logits) / 2**20
     if tokens_per_second:
         return Estimate(round(memory), tokens / tokens_per_second, "at the speed of the last training")
-    # Forward and backward through frozen weights: 4 floating-point operations a parameter and token.
-    seconds = tokens * vocabulary.parameters * 4 / (_speed() * cores() * EFFICIENCY)
+    work = 6 if method in LEARNT else 4
+    seconds = tokens * vocabulary.parameters * work / (_speed() * cores() * EFFICIENCY)
     return Estimate(round(memory), seconds, "from sizes and the speed of this machine, to a factor of two")
 
 

@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from bakeoff import plugins
-from bakeoff.errors import DataError
+from bakeoff.errors import ConfigError, DataError
 from bakeoff.tuning import preferences, student, training
 from bakeoff.tuning.rows import Row
 from bakeoff.tuning.sampling import sample
 from bakeoff.types import Answer, Checkpoint, Example
+
+REWARDS = "rewards.csv"
+"""Step and mean reward of its prompts, a line a step; part of the checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,19 @@ def tune(
     `tries`: replies of up to `max_tokens` for each prompt. The mean reward of the first and of the last tenth of the
     steps is recorded. Raises `DataError` where the metric cannot score an example.
     """
-    student.positive("grpo", tries=tries - 1, temperature=temperature, max_tokens=max_tokens)
+    student.positive("grpo", temperature=temperature, max_tokens=max_tokens)
+    if tries < 2:
+        raise ConfigError(f"grpo: tries is {tries}, but must be 2 or more: replies to a prompt are compared")
     metric = plugins.get("metrics", reward)
 
     def read(pupil: student.Student, model: Any) -> preferences.Lessons:
         items, valid_items = (
             [Asked(e, r) for e, r in zip(part, pupil.rows(part, max_length), strict=True)] for part in (train, valid)
         )
-        earned: list[float] = []
+        rewards_file = out / REWARDS
 
         def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
-            found = []
+            found, earned = [], []
             for number, item in enumerate(batch):
                 dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
                 rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
@@ -86,9 +91,11 @@ def tune(
                 earned.append(float(rewards.mean()))
                 better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
                 found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
+            with rewards_file.open("a") as file:
+                file.write(f"{step},{sum(earned) / len(earned):.6f}\n")
             return found
 
-        return preferences.Lessons(items, valid_items, _loss, lambda: _rise(earned), tried)
+        return preferences.Lessons(items, valid_items, _loss, lambda: _rise(rewards_file), tried)
 
     return preferences.fit(
         "grpo",
@@ -113,8 +120,12 @@ def _loss(model: training.Model, part: Sequence[Asked]) -> Tensor:
     return -(found * found.new_tensor([item.advantage / item.row.trained for item in part])).sum()
 
 
-def _rise(earned: Sequence[float]) -> dict[str, float | None]:
-    """Mean reward of the first and of the last tenth of the prompts."""
+def _rise(file: Path) -> dict[str, float | None]:
+    """Mean reward of the first and of the last tenth of the steps; of a step that was done twice, the second counts."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    earned = list({int(step): float(value) for step, _, value in (line.partition(",") for line in lines)}.values())
+    if not earned:  # another process wrote it
+        return {}
     tenth = max(1, len(earned) // 10)
     return {"reward_first": sum(earned[:tenth]) / tenth, "reward_last": sum(earned[-tenth:]) / tenth}
 

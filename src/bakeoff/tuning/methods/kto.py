@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bakeoff.errors import DataError
 from bakeoff.tuning import preferences, student, training
-from bakeoff.tuning.rows import Row, lesson, row
+from bakeoff.tuning.rows import Row, lesson, rejected, replied, row
 from bakeoff.types import Checkpoint, Example
 
 
@@ -110,7 +110,7 @@ def _lessons(
         weights = gain.new_tensor([shares[item.good] for item in part])
         return (weights * (1 - torch.sigmoid(beta * sign * gain))).sum()
 
-    both = [example for example in valid if example.rejected and (example.references or example.messages)]
+    both = [example for example in valid if example.rejected.strip() and replied(example)]
     valid_pairs = preferences.referenced(model, preferences.pairs(pupil, both, max_length), cores)
     return preferences.Lessons(
         _referenced(model, train_items, cores),
@@ -124,13 +124,10 @@ def _lessons(
 def _judged(pupil: student.Student, examples: Sequence[Example], max_length: int) -> list[Judged]:
     found = []
     for example in examples:
-        if example.references or example.messages:
+        if replied(example):
             found.append((example, lesson(example), True))
         if example.rejected.strip():
-            prompt = lesson(replace(example, references=(example.rejected,), messages=()))
-            if example.messages:
-                prompt = (*example.messages[:-1], replace(example.messages[-1], content=example.rejected))
-            found.append((example, prompt, False))
+            found.append((example, rejected(example), False))
     if examples and len(found) < 2:
         raise DataError("kto: there are fewer than two replies to learn from; add `references` and `rejected` replies")
 

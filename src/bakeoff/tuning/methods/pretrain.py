@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from bakeoff.errors import DataError
+from bakeoff.errors import ConfigError, DataError
 from bakeoff.tuning import adapting, student, training
 from bakeoff.tuning.rows import Row
 from bakeoff.types import Checkpoint, Example
@@ -37,9 +37,11 @@ def tune(
     A window never holds two documents. `weights`: all of them, or a LoRA of `rank` and `alpha`, at ten times the
     learning rate. Raises `DataError` for an example without text.
     """
-    student.positive(
-        "pretrain", rank=rank, window=window - 1, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
-    )
+    student.positive("pretrain", rank=rank, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    if window < 2:
+        raise ConfigError(
+            f"pretrain: window is {window}, but must be 2 or more: each token is learnt from those before"
+        )
     pupil = student.load(base)
     train_rows, valid_rows = _windows(pupil, train, window), _windows(pupil, valid, window)
     torch.manual_seed(seed)
