@@ -28,7 +28,7 @@ from results import machine, publish, table
 
 from bakeoff.corpus import Corpus
 from bakeoff.evaluation.metrics import recall
-from bakeoff.evaluation.stats import mean_interval, score_interval
+from bakeoff.evaluation.stats import mean_interval, paired_difference, score_interval
 from bakeoff.evaluation.study import general
 from bakeoff.examples import locate
 from bakeoff.models import generator
@@ -291,17 +291,18 @@ def ask(
 def facts(world: World, answers: Mapping[str, Mapping[str, str]]) -> str:
     """Who knows the facts."""
     answers = {**answers, UNREAD: unread(world, answers["reader LoRA, RAG"])}
-    base = right(world, answers["base, closed book"])
+    first = "base, closed book"
+    base = dict(zip(answers[first], right(world, answers[first]), strict=True))
     rows = []
     for name, texts in answers.items():
         scores = right(world, texts)
         groups = [_group(id) for id in texts]
-        gap = [a - base[list(answers["base, closed book"]).index(id)] for id, a in zip(texts, scores, strict=True)]
+        more = paired_difference(scores, [base[id] for id in texts], groups)
         rows.append(
             [
                 name,
                 shown(score_interval(scores, groups)),
-                "" if scores is base or name == "base, closed book" else shown(mean_interval(gap, groups), "+"),
+                "" if name == first else shown(more, "+"),
                 f"{100 * np.mean([_declines(text) for text in texts.values()]):.0f}",
             ]
         )
@@ -400,7 +401,7 @@ def depths(data: Path, out: Path) -> str:
                 [
                     name,
                     f"{100 * np.mean([record['gold'] for record in records]):.0f}",
-                    shown(mean_interval([record["score"] for record in records], groups)),
+                    shown(score_interval([record["score"] for record in records], groups)),
                 ]
             )
     return table([f"{len(examples)} questions of XQuAD", "the passage is there", "recall"], rows)
