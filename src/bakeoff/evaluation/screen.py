@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What one kind of work could add at most, as a share of all questions."""
+    """What one kind of work could add, as a share of all questions."""
 
     by: str
     means: str
@@ -52,6 +52,8 @@ class Gain:
     interval: Interval
     next: str
     """What to do, with the command."""
+    bound: bool = True
+    """Whether it is the most that this work could add, rather than what it did add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Screening:
         """What to try first, in words with the command."""
         gain = self.gains[0]
         if gain.interval.low > 0:
-            return f"{gain.by}, at most {_points(gain.interval)} points: {gain.next}"
+            return f"{gain.by}, {'at most ' if gain.bound else ''}{_points(gain.interval)} points: {gain.next}"
         return f"nothing is shown to gain; ask more: bakeoff screen --sample {10 * self.n}"
 
     def __str__(self) -> str:
@@ -81,7 +83,7 @@ class Screening:
         lines += [
             f"  {name:<16}  {_rate(rate):>20}  {_rate(self.strict[name]):>20}" for name, rate in self.right.items()
         ]
-        lines += ["", "gained at most (upper bounds, the largest first):"]
+        lines += ["", "could be gained (the largest first; upper bounds, but for what is measured):"]
         lines += [f"  {gain.by:<16}  {_points(gain.interval):>22}  {gain.means}" for gain in self.gains]
         return "\n".join([*lines, "", f"try first: {self.first}"])
 
@@ -190,9 +192,10 @@ def judge(comparison: Comparison, left_out: int = 0) -> Screening:
         ),
         Gain(
             "examples",
-            f"{SHOTS} - {CLOSED} (measured, no bound)",
+            f"{SHOTS} - {CLOSED} (measured)",
             gap(lenient(SHOTS), lenient(CLOSED)),
             "show the model some answers, [systems.few-shot] with shots = 4: bakeoff compare",
+            bound=False,
         ),
         Gain(
             "form",
