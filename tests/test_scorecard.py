@@ -70,6 +70,31 @@ def test_what_was_forgotten_is_bad_news_where_it_is_sure(comparison: Comparison)
     assert "general texts, nats more" not in shown(replace(comparison, machine={}), "lora")
 
 
+@pytest.mark.parametrize(
+    ("learning", "cell"),
+    [
+        (
+            "It overfitted after epoch 2: the validation loss rose from 1.10 to 1.42. Epoch 2 was kept.",
+            Cell("overfitted after epoch 2", bad=True),
+        ),
+        (
+            "It learns the lessons by heart: their loss is 0.61 below validation's. More examples would help.",
+            Cell("learns the lessons by heart", bad=True),
+        ),
+        ("It was still learning after epoch 3: more epochs may help.", Cell("was still learning after epoch 3")),
+        (
+            "The mean reward went from 0.10 in the first tenth of the steps to 0.42 in the last.",
+            Cell("The mean reward went from 0.10 in the first tenth of the steps to 0.42 in the last"),
+        ),
+    ],
+)
+def test_a_training_that_overfitted_is_bad_news(comparison: Comparison, learning: str, cell: Cell) -> None:
+    machine = {**comparison.machine, "studies": {"lora": {**STUDY, "learning": learning}}}
+    studied = replace(comparison, machine=machine)
+    assert shown(studied, "lora")["curve"] == cell
+    assert shown(studied, "rag")["curve"] == shown(comparison, "lora")["curve"] == Cell("-")
+
+
 def test_building_takes_hours_only_where_something_is_trained(comparison: Comparison) -> None:
     assert shown(comparison, "lora")["hours"] == Cell("1.5", "5400 s")
     assert shown(comparison, "rag")["hours"] == Cell("0")

@@ -66,8 +66,8 @@ def seconds_of(checkpoint: Path) -> float:
 
 
 def studies(trained: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, Any]]:
-    """System -> what its checkpoint forgot and memorised, of those that were studied."""
-    wanted = ("text_loss_change", "knowledge_change", "canaries")
+    """System -> how its checkpoint learnt, what it forgot and memorised, of those that were studied."""
+    wanted = ("learning", "text_loss_change", "knowledge_change", "canaries")
     found = {system: paths[0] / "study.json" for system, paths in trained.items()}
     held = {system: json.loads(path.read_text()) for system, path in found.items() if path.is_file()}
-    return {system: {key: study[key] for key in wanted} for system, study in held.items()}
+    return {system: {key: study[key] for key in wanted if key in study} for system, study in held.items()}

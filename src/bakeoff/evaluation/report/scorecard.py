@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def columns(comparison: Comparison, recommendation: Recommendation) -> list[Colu
         Column("Built in", "hours", first=True),
         *(
             [
+                Column("Learning", "curve", first=True),
                 Column("Forgetting", "general questions, change", first=True),
                 Column("Forgetting", "general texts, nats more"),
             ]
@@ -118,7 +120,7 @@ def cells(
         _dollars(bill),
         Cell(dollars(None if bill.per_right is None else 1000 * bill.per_right)),
         _hours(comparison.machine.get("build_seconds", {}).get(row.system), settings),
-        *(_forgot(studies.get(row.system)) if studies else []),
+        *([_curve(studies.get(row.system)), *_forgot(studies.get(row.system))] if studies else []),
         *_privacy(settings, studies.get(row.system)),
         Cell(numbers.NONE if peak is None else f"{peak:,.0f} MB"),
     ]
@@ -138,6 +140,13 @@ def _hours(trained: float | None, settings: Mapping[str, Any]) -> Cell:
     if trained is None:
         return Cell(numbers.NONE if settings.get("tuned") else "0")
     return Cell(f"{trained / 3600:.2g}", numbers.seconds(trained))
+
+
+def _curve(study: Mapping[str, Any] | None) -> Cell:
+    """What `study.learning` says first; bad news if it overfitted or learnt by heart."""
+    said = (study or {}).get("learning", "")
+    short = re.split(r"[:;,.] |\.$", said)[0].removeprefix("It ")
+    return Cell(short or numbers.NONE, bad=short.startswith(("overfitted", "learns the lessons by heart")))
 
 
 def _forgot(study: Mapping[str, Any] | None) -> list[Cell]:
