@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,16 @@ from typer.testing import CliRunner
 
 import seeded_faults
 import tiny_model
-from bakeoff import plugins
+from bakeoff import load_examples, plugins
 from bakeoff.cli import app
 from bakeoff.errors import BakeoffError, DataError
+from bakeoff.examples import write
 from bakeoff.models import weights
 from bakeoff.models.vocabulary import load_vocabulary
 from bakeoff.project import Project
 from bakeoff.tuning.check import Preflight, Training, check, preflight, refuse_private
 from bakeoff.tuning.check.near import similar_pairs, similarity
-from bakeoff.types import Example
+from bakeoff.types import Evidence, Example, Message
 
 pytest.importorskip("torch")
 FAULTS = {fault.kind: fault for fault in seeded_faults.faults()}
@@ -219,6 +221,40 @@ def test_running_text_is_counted_in_tokens_and_asks_for_no_template_of_turns(mod
     tokenizer = load_for_training(model)[1]
     assert found.text_tokens == sum(len(tokenizer.encode(text.text).ids) for text in texts) > 50
     assert (kinds(found), list(found.plans), found.usable["pretrain"]) == (set(), [], 2)
+
+
+def test_what_is_empty_noise_or_there_twice_is_left_out_of_a_new_file(tmp_path: Path) -> None:
+    (tmp_path / "bakeoff.toml").write_text('base = "scripted"\n')
+    good = [{"id": f"g{n}", "question": seeded_faults.sentence(n), "references": [f"{n} EUR"]} for n in range(8)]
+    bad = [
+        {"id": "twice", "question": good[0]["question"], "references": good[0]["references"]},
+        {"id": "todo", "question": "Who pays?", "references": ["TODO"]},
+        {"id": "none", "question": "What now?", "references": []},
+        {"id": "like", "question": str(good[1]["question"]) + "!", "references": good[1]["references"]},
+    ]
+    rows = [{**row, "split": "train"} for row in (*good, *bad)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--write", "clean.jsonl"])
+    assert "wrote 8 examples to clean.jsonl, 4 left out; name it under [examples] path" in done.stderr
+    assert [one.id for one in load_examples(tmp_path / "clean.jsonl")] == [row["id"] for row in good]
+    again = CliRunner().invoke(app, ["check", "-C", str(tmp_path), "--write", "clean.jsonl"])
+    assert again.exit_code == 1 and "clean.jsonl exists already" in f"{again.stderr}{again.exception}"
+
+
+def test_examples_that_are_written_are_read_again_as_the_same(tmp_path: Path) -> None:
+    turns = (Message("system", "be brief"), Message("user", "who?"), Message("assistant", "he"))
+    asked = [
+        Example(
+            "a", "Who?", ("Ann", "Anna"), (Evidence("a.md", 3, 9, "Ann did"),), rejected="Bob", group="g", kind="fact"
+        ),
+        Example("b", "What?", label="thing", split="test"),
+        Example("c", "who?", ("he",), messages=turns),
+        Example("d", "Why?", answerable=False),
+    ]
+    for name, examples in (("asked", asked), ("texts", [Example("t", "", text="Once upon a time.")])):
+        write(examples, tmp_path / f"{name}.jsonl")
+        found = [replace(one, question="") if one.text else one for one in load_examples(tmp_path / f"{name}.jsonl")]
+        assert found == examples
 
 
 # ---------------------------------------------------------------- near-duplicates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,9 @@ def check(
     allow_personal: Annotated[
         bool, typer.Option("--allow-personal", help="Personal data and secrets are warnings, not errors.")
     ] = False,
+    write: Annotated[
+        str, typer.Option(help="New file (.jsonl) for the examples that are neither empty, noise nor there twice.")
+    ] = "",
     project: Folder = HERE,
     as_json: Json = False,
 ) -> None:
@@ -36,6 +40,10 @@ def check(
     else:
         _print_preflight(found)
         print(f"before the run: {this.power()}")
+    if write:
+        kept, left = this.write_clean(write, found)
+        # Not on standard output, which may be JSON.
+        print(f"wrote {kept:,} examples to {write}, {left:,} left out; name it under [examples] path", file=sys.stderr)
     if any(problem.severity == "error" for problem in found.problems):
         raise typer.Exit(1)
 

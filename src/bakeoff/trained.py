@@ -82,6 +82,21 @@ class Trained(Parts):
         own = [problem for problem in found.problems if self.config.tune or problem.kind != "no-training"]
         return replace(found, problems=by_severity([*own, *missing]), read_as=str(self._reading))
 
+    def write_clean(self, out: str, found: Preflight) -> tuple[int, int]:
+        """Write the examples that `found` would not leave out as JSON Lines; returns how many, and how many it left.
+
+        Raises `ConfigError` where there is such a file already.
+        """
+        from bakeoff.examples import write
+
+        if (path := self.folder / out).exists():
+            raise ConfigError(f"{path} exists already; name another file")
+        dropped = {id for problem in found.problems for id in problem.drop}
+        everything = self._reading.examples
+        kept = [example for example in everything if example.id not in dropped]
+        write(kept, path)
+        return len(kept), len(everything) - len(kept)
+
     def power(self) -> str:
         """What the test questions can show before any is asked, in words."""
         from bakeoff.evaluation.stats import detectable_difference

@@ -5,17 +5,37 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import overload
 
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.examples.files import read
 from bakeoff.examples.formats import SAMPLE, recognise
+from bakeoff.files import write_atomically
 from bakeoff.types import Evidence, Example
+
+
+def write(examples: Sequence[Example], path: Path) -> None:
+    """Write JSON Lines that `load_examples` reads as the same examples."""
+    lines = []
+    for example in examples:
+        row = {name: value for name, value in asdict(example).items() if value not in ("", ()) or name == "question"}
+        if row.pop("answerable") is False:
+            row["answerable"] = False
+        if example.evidence:
+            row["evidence"] = [
+                {"document": one.document_id, "start": one.start, "end": one.end, "quote": one.quote}
+                for one in example.evidence
+            ]
+        if example.text:
+            del row["question"]
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_atomically(path, "".join(lines))
 
 
 class Examples(Sequence[Example]):

@@ -56,20 +56,23 @@ def data_problems(splits: Splits, *, lengths: bool = True) -> Iterator[Problem]:
 
 def _single(examples: Sequence[Example]) -> Iterator[Problem]:
     for example in examples:
+        own = (example.id,)
         if example.text:
             continue
         if not example.question.strip():
-            yield Problem("error", example.id, "empty question", "write one, or remove the example", "empty-question")
+            cure = "write one, or remove the example"
+            yield Problem("error", example.id, "empty question", cure, "empty-question", own)
         known = any(example.references) or example.label or example.messages or example.rejected
         if example.answerable and not known:
             cure = "add a reference, a label, or `answerable: false` where nobody could answer"
-            yield Problem("error", example.id, "no reference answer", cure, "no-answer")
+            yield Problem("error", example.id, "no reference answer", cure, "no-answer", own)
         last = example.messages[-1] if example.messages else None
         if last and last.role != "assistant" and not example.rejected:
             cure = "end `messages` with the right answer"
-            yield Problem("error", example.id, "the last message is not the assistant's", cure, "no-reply")
+            yield Problem("error", example.id, "the last message is not the assistant's", cure, "no-reply", own)
         elif last and not last.content.strip():
-            yield Problem("error", example.id, "the assistant's reply is empty", "write it, or remove it", "no-answer")
+            what = "the assistant's reply is empty"
+            yield Problem("error", example.id, what, "write it, or remove it", "no-answer", own)
 
 
 def _noise(examples: Sequence[Example]) -> Iterator[Problem]:
@@ -84,7 +87,7 @@ def _noise(examples: Sequence[Example]) -> Iterator[Problem]:
             found["the question itself for an answer"].append(example.id)
     for name, ids in found.items():
         cure = "look at them, and mend or remove them: a model learns to say it"
-        yield Problem("warning", listed(ids), f"{name} in {_count(ids)}", cure, "noise")
+        yield Problem("warning", listed(ids), f"{name} in {_count(ids)}", cure, "noise", tuple(ids))
 
 
 def _preferences(examples: Sequence[Example]) -> Iterator[Problem]:
@@ -95,7 +98,8 @@ def _preferences(examples: Sequence[Example]) -> Iterator[Problem]:
     ]
     if same:
         cure = "remove them: a pair teaches by its difference"
-        yield Problem("error", listed(same), f"chosen and rejected are the same in {_count(same)}", cure, "same-pair")
+        what = f"chosen and rejected are the same in {_count(same)}"
+        yield Problem("error", listed(same), what, cure, "same-pair", tuple(same))
 
 
 def _long(examples: Sequence[Example]) -> Iterator[Problem]:
@@ -118,7 +122,8 @@ def _repeated(splits: Splits) -> Iterator[Problem]:
                 continue
             if all(_answers(one) & _answers(other) for one, other in combinations(same[:50], 2)) or same[0].text:
                 what = "duplicate text" if same[0].text else "duplicate question"
-                yield Problem("warning", _ids(same), f"{what} in {name}", "keep one of them", "duplicate")
+                drop = tuple(example.id for example in same[1:])
+                yield Problem("warning", _ids(same), f"{what} in {name}", "keep one of them", "duplicate", drop)
             else:
                 cure = "decide which answer is right, or list all of them as references"
                 what = f"the same question with different answers in {name}"
@@ -143,14 +148,18 @@ def _nearly(splits: Splits) -> Iterator[Problem]:
             unique.setdefault((name, _asked(example)), (name, example))
     entries = list(unique.values())
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    second: dict[str, list[str]] = defaultdict(list)
     for i, j in similar_pairs([_asked(example) for _, example in entries]):
-        (one, first), (other, second) = entries[i], entries[j]
-        if _asked(first) != _asked(second) and _alike(first, second):
-            found[one, other].append(f"{first.id} and {second.id}")
+        (one, first), (other, like) = entries[i], entries[j]
+        if _asked(first) != _asked(like) and _alike(first, like):
+            found[one, other].append(f"{first.id} and {like.id}")
+            if one == other:
+                second[one].append(like.id)
     for (one, other), pairs in found.items():
         what = f"nearly the same example in {_count(pairs, 'pair')}"
         if one == other:
-            yield Problem("warning", listed(pairs), f"{what} of {one}", "keep one of each", "near-duplicate")
+            drop = tuple(dict.fromkeys(second[one]))
+            yield Problem("warning", listed(pairs), f"{what} of {one}", "keep one of each", "near-duplicate", drop)
         else:
             cure = "give both one `group`, or remove one: the score would measure memory"
             yield Problem("error", listed(pairs), f"{what}, in {one} and in {other}", cure, "leak-near")

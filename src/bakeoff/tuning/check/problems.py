@@ -22,6 +22,8 @@ class Problem:
     cure: str
     kind: str = ""
     """Stable name of this kind of fault, as in `leak-near`."""
+    drop: tuple[str, ...] = ()
+    """Ids of examples without which the fault is gone, where leaving them out is a cure."""
 
 
 def by_severity(problems: Iterable[Problem]) -> list[Problem]:
