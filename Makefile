@@ -120,7 +120,7 @@ bench-tables: .venv/ready .venv-peers/ready  ## Rows of tables in PDF files, bes
 	$(BIN)/python benchmarks/tables.py --data $(DATA)
 
 bench-preflight: .venv/ready .venv-peers/ready  ## Seeded faults that the preflight reports, beside TRL
-	$(BIN)/python benchmarks/preflight.py
+	$(BIN)/python benchmarks/preflight.py $(if $(PART),--part $(PART))
 
 .venv-peers/ready: benchmarks/peers.txt
 	@$(PYTHON) -m venv .venv-peers

@@ -1,6 +1,6 @@
 """The same seeded faults given to `bakeoff check` and to TRL's trainers: which of them does each report?
 
-    make bench-preflight
+    make bench-preflight                # PART=speed for the seconds that 10,000 rows take
 
 The faults are those of tests/seeded_faults.py, on a tiny random Llama. TRL (in `.venv-peers`) gets the same files with
 its defaults, trains two steps and evaluates; an exception counts as a report, and so does any warning, in Python's or
@@ -219,5 +219,43 @@ def main() -> None:
     print(text)
 
 
+ROWS = 10_000
+WORDS = {"rows": (30, 180), "texts": (900, 1_500)}
+"""Fewest and most words of each."""
+
+
+def speed() -> None:
+    """Seconds of the whole check of so many rows, tokenised with the packaged model."""
+    import random
+    import time
+
+    from results import machine, publish, table
+
+    from bakeoff.tuning.check import preflight
+    from bakeoff.types import Example
+
+    draw = random.Random(5)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(5_000)]
+    rows = []
+    for name, span in WORDS.items():
+        said = [" ".join(draw.choices(words, k=draw.randint(*span))) for _ in range(ROWS)]
+        if name == "texts":
+            examples = [Example(str(n), "", text=text) for n, text in enumerate(said)]
+        else:
+            examples = [Example(str(n), text, (" ".join(draw.choices(words, k=12)),)) for n, text in enumerate(said)]
+        cpu, wall = time.process_time(), time.perf_counter()
+        found = preflight(examples[: ROWS * 9 // 10], examples[ROWS * 9 // 10 :], base="smollm2-135m")
+        tokens = sum(found.plans[0].lengths.rows) if found.plans else found.text_tokens * 10 / 9
+        seconds = (time.process_time() - cpu, time.perf_counter() - wall)
+        rows.append([f"{ROWS:,} {name}", f"{tokens / ROWS:,.0f}", *(f"{one:.1f}" for one in seconds)])
+    text = f"{table(['checked', 'tokens each', 'CPU seconds', 'seconds'], rows)}\n\n"
+    text += f"`make bench-preflight PART=speed` on {machine()}."
+    publish("preflight-speed", text)
+    print(text)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--part", "speed"]:
+        speed()
+        sys.exit()
     main()
