@@ -6,8 +6,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from bakeoff.errors import ConfigError
 from bakeoff.evaluation.comparison import Comparison
 from bakeoff.evaluation.costs import BreakEven, cheaper, cost, prompt_tokens
+from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.prices import Book, Tokens
 from bakeoff.evaluation.recommend import recommend
 from bakeoff.evaluation.stats import Interval
 from bakeoff.types import Answer, Example, Trial, Usage
@@ -117,10 +120,32 @@ def test_a_system_over_the_limit_is_out_and_said_so() -> None:
     assert recommend(comparison).system == "big"
     choice = recommend(comparison, max_p95_seconds=5)
     assert (choice.system, choice.confidence) == ("rag", "CLEAR")
-    assert "inside the limit of 5 s, unlike big" in choice.reasons[2]
-    assert "answers may take 8.00 s: then look at big" in choice.flips_if
+    assert "inside the limit of 5.00 s at p95, unlike big" in choice.reasons[2]
+    assert "8.00 s at p95 are allowed: then look at big" in choice.flips_if
     nobody = recommend(comparison, max_p95_seconds=0.5)
-    assert (nobody.system, str(nobody)) == (None, "Undecided: no system answers within 0.5 s at p95.")
+    assert (nobody.system, str(nobody)) == (None, "Undecided: no system stays within 500 ms at p95.")
+
+
+def test_a_system_over_the_budget_is_out_and_said_so() -> None:
+    comparison = synthetic({"rag": 0.6, "big": 0.9}, 200, seconds={"big": 8.0})
+    choice = recommend(comparison, max_prompt_tokens=1000)
+    assert (choice.system, choice.outside) == ("rag", ("big",))
+    assert "inside the limit of 1,000 prompt-token equivalents a question, unlike big" in choice.reasons[2]
+    both = recommend(comparison, max_p95_seconds=5, max_prompt_tokens=1000)
+    assert any(
+        flip.startswith("8.00 s at p95 and 3,000 prompt-token equivalents a question are") for flip in both.flips_if
+    )
+
+
+def test_a_budget_in_dollars_needs_a_price() -> None:
+    comparison = synthetic({"rag": 0.6, "big": 0.9}, 200)
+    prices = {"big": Tokens(1.0, 1.0, 1.0, "test"), "rag": Tokens(1.0, 1.0, 1.0, "test")}
+    priced = Accounts(comparison, Book(models=prices, said=True))
+    choice = recommend(comparison, max_dollars=2.0, accounts=priced)
+    assert (choice.system, choice.outside) == ("rag", ("big",))
+    assert "$3.00 for 1,000 questions are allowed: then look at big" in choice.flips_if
+    with pytest.raises(ConfigError, match=r"give \[costs\] device_hour"):
+        recommend(comparison, max_dollars=2.0, accounts=Accounts(comparison, Book()))
 
 
 def test_one_system_has_no_rivals() -> None:

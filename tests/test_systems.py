@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from bakeoff.errors import ModelError
+from bakeoff.evaluation.sharing import Work
 from bakeoff.models.generators.scripted import Generator
+from bakeoff.retrieval import Reranked
 from bakeoff.systems import RAG, Prompt
 from bakeoff.systems.prompt import ABSTENTION, final_answer, outcome
-from bakeoff.types import Chunk, Evidence, Example, Filter, Hit, Message, Question
+from bakeoff.types import Answer, Chunk, Evidence, Example, Filter, Hit, Message, Question
 
 TITAN = Hit(Chunk("d#0", "d", "The Titan weighs 90 grams.", 0, 26), 2.0)
 MOUSE = Hit(Chunk("e#0", "e", "The Mouse weighs 9 kilograms.", 0, 29), 1.0)
+PAUSE = 0.05
 
 
 class Shelf:
@@ -89,8 +93,8 @@ def test_rag_shows_numbered_passages_and_returns_verified_citations() -> None:
     assert (answer.text, answer.removed_citations) == ("90 grams [1]", 1)
     assert [c.quote for c in answer.citations] == ["The Titan weighs 90 grams."]
     assert answer.hits == (TITAN, MOUSE)
-    assert [step.name for step in answer.trace] == ["pack", "prompt", "generate", "cite", "decide"]
-    assert "90 grams [1] [9]" in answer.trace[2].detail
+    assert [step.name for step in answer.trace] == ["retrieve", "pack", "prompt", "generate", "cite", "decide"]
+    assert "90 grams [1] [9]" in answer.trace[3].detail
 
 
 def test_the_mark_around_passages_is_another_for_each_question_and_for_each_passage() -> None:
@@ -131,8 +135,40 @@ def test_a_stream_gives_the_draft_and_returns_the_verified_answer() -> None:
             pieces.append(next(stream))
     except StopIteration as stop:
         assert "".join(pieces) == "90 grams [1] [9]"
-        assert replace(stop.value, timings={}, trace=()) == replace(rag.answer("?"), timings={}, trace=())
+        assert _timeless(stop.value) == _timeless(rag.answer("?"))
         assert stop.value.text == "90 grams [1]"
+
+
+def _timeless(answer: Answer) -> Answer:
+    return replace(answer, timings={}, trace=(), usage=replace(answer.usage, seconds=0.0))
+
+
+class Slow(Shelf):
+    """A retriever and a reranker that take their time."""
+
+    def retrieve(self, query: str, k: int, *, filter: Filter | None = None) -> list[Hit]:
+        time.sleep(PAUSE)
+        return super().retrieve(query, k)
+
+    def rerank(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
+        time.sleep(PAUSE)
+        return list(hits)
+
+
+def test_the_seconds_of_a_search_are_part_of_the_usage() -> None:
+    answer = RAG(Generator(lambda _: "90 grams"), Slow(TITAN)).answer("How heavy is the Titan?")
+    assert answer.usage.seconds == sum(step.seconds for step in answer.trace) >= PAUSE
+    assert RAG(Generator(lambda _: "90 grams"), Slow()).answer("?").usage.seconds >= PAUSE
+
+
+def test_a_search_that_is_not_repeated_is_told_once_to_each_system_with_its_seconds() -> None:
+    work = Work()
+    retriever = work.retriever(Reranked(Shelf(TITAN), Slow()), "reranked")
+    for _ in range(2):
+        answer = RAG(Generator(lambda _: "90 grams"), retriever).answer("How heavy is the Titan?")
+        assert [step.name for step in answer.trace].count("reranked") == 1
+        assert answer.usage.seconds == sum(step.seconds for step in answer.trace) >= PAUSE
+    assert work.searches_spared == 1
 
 
 def test_an_answer_of_a_schema_is_cited_by_its_values() -> None:

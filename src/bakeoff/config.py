@@ -85,6 +85,10 @@ class Compare:
     """How much worse, as a share of questions, the cheaper system may be."""
     max_p95_seconds: float = 0.0
     """A hard limit on the 95th percentile of latency; 0 means none."""
+    max_dollars: float = 0.0
+    """A hard limit on what 1,000 questions cost, where a price is known or given; 0 means none."""
+    max_prompt_tokens: float = 0.0
+    """A hard limit on a question in prompt-token equivalents (fresh + 0.1 x cached + 5 x written); 0 means none."""
     parallel: int = 0
     """Questions asked at a time; 0: one a core for a small local model, 8 for an endpoint. A local model's answers stay
     the same; latency is measured on 30 questions that are asked one by one."""

@@ -395,6 +395,8 @@ class Project(Trained):
             comparison,
             delta=limits.delta,
             max_p95_seconds=limits.max_p95_seconds or None,
+            max_dollars=limits.max_dollars or None,
+            max_prompt_tokens=limits.max_prompt_tokens or None,
             accounts=self.accounts(comparison),
         )
 

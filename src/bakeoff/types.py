@@ -148,7 +148,7 @@ class Usage:
     output: int = 0
     """Tokens generated."""
     seconds: float = 0.0
-    """Time the model was busy."""
+    """Time the machine was busy: generating, embedding, searching and reranking."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

@@ -23,7 +23,7 @@ class Cost:
     computed: float
     """Prompt-token equivalents: fresh + 0.1 x cached + 5 x output tokens."""
     measured: float
-    """Seconds that the model was busy, on the machine of this run."""
+    """Seconds that the machine of this run was busy, searching included."""
     fresh: float
     cached: float
     output: float
@@ -43,7 +43,7 @@ class BreakEven:
     build: float
     """Seconds of training, with trials that were thrown away; the questions that it learnt from are not counted."""
     saving: Interval
-    """Seconds that the model is busy less, a question."""
+    """Seconds that the machine is busy less, a question."""
     gap: float
     """Its score less that of the other: what is saved may be no saving."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bakeoff.errors import ConfigError
 from bakeoff.evaluation import stats
 from bakeoff.evaluation.comparison import Comparison, Row
 from bakeoff.evaluation.costs import cheaper
-from bakeoff.evaluation.money import Accounts
+from bakeoff.evaluation.money import Accounts, dollars
 from bakeoff.evaluation.stats import Interval
 from bakeoff.evaluation.text import seconds
 
@@ -38,6 +39,8 @@ class Recommendation:
     """The choice and its strongest rival, unless it is CLEAR."""
     delta: float = 0.03
     max_p95_seconds: float | None = None
+    outside: tuple[str, ...] = ()
+    """Systems beyond a limit, which are never chosen."""
 
     def __str__(self) -> str:
         reasons = "; ".join(self.reasons)
@@ -67,6 +70,21 @@ class _Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class _Limit:
+    """What no system may exceed."""
+
+    most: float
+    of: Callable[[Row], float]
+    words: Callable[[float], str]
+
+    def __str__(self) -> str:
+        return self.words(self.most)
+
+    def exceeded(self, row: Row) -> bool:
+        return self.of(row) > self.most
+
+
+@dataclass(frozen=True, slots=True)
 class _Costs:
     """What a question costs each system: prompt-token equivalents, or dollars where a price is known."""
 
@@ -87,14 +105,17 @@ def recommend(
     *,
     delta: float = 0.03,
     max_p95_seconds: float | None = None,
+    max_dollars: float | None = None,
+    max_prompt_tokens: float | None = None,
     accounts: Accounts | None = None,
 ) -> Recommendation:
-    """The cheapest system inside the limit that is non-inferior to the top by the first metric.
+    """The cheapest system inside all limits that is non-inferior to the top by the first metric.
 
     Cost is counted in prompt-token equivalents, or in dollars where `accounts` hold a price that is known or was given.
+    `max_dollars` is for 1,000 questions, `max_prompt_tokens` are equivalents for one.
 
     Non-inferior: the lower end of its paired 95% interval against the top lies above -`delta`. Costs within a tenth
-    count as equal, and then the better score decides. The confidence is about every other system inside the limit:
+    count as equal, and then the better score decides. The confidence is about every other system inside the limits:
 
     CLEAR       the choice is non-inferior to each that costs as much or more, and significantly better (5%, Holm)
                 than each that is cheaper
@@ -103,14 +124,16 @@ def recommend(
     UNDECIDED   for some it is; no system is named
 
     Systems that went out of a race are not considered: they are shown to be more than its delta below another. Nor are
-    those of which every answer failed.
+    those of which every answer failed. Raises `ConfigError` for a limit in dollars where no price is known or given.
     """
     rows = [row for row in comparison.table() if row.metrics[comparison.primary]]
     running = [row for row in rows if row.system in comparison.running and row.errors < row.n]
-    inside = [row for row in running if max_p95_seconds is None or row.p95.estimate <= max_p95_seconds]
+    limits = _limits(max_p95_seconds, max_dollars, max_prompt_tokens, accounts)
+    outside = tuple(row.system for row in rows if any(limit.exceeded(row) for limit in limits))
+    inside = [row for row in running if row.system not in outside]
     if not inside:
-        reason = f"no system answers within {max_p95_seconds} s at p95" if running else "no answer could be scored"
-        return Recommendation(None, "UNDECIDED", (reason,), (), None, (), delta, max_p95_seconds)
+        reason = f"no system stays within {' and '.join(map(str, limits))}" if running else "no answer could be scored"
+        return Recommendation(None, "UNDECIDED", (reason,), (), None, (), delta, max_p95_seconds, outside)
     costs = _costs(rows, accounts)
     pick = _pick(comparison, inside, costs, delta)
     rivals = _rivals(comparison, pick, inside, costs, delta)
@@ -118,17 +141,36 @@ def recommend(
     reasons = (
         _quality(comparison, pick, inside[0], delta) + _raced(comparison),
         _cost(pick, inside, costs, rivals),
-        _speed(pick, rows, max_p95_seconds),
+        _speed(pick) + "".join(_inside(limit, rows) for limit in limits),
     )
-    flips = tuple(_flips(comparison, pick, inside, rows, costs))
+    flips = tuple(_flips(comparison, pick, inside, [row for row in running if row not in inside], costs, limits))
     if not unsettled:
-        return Recommendation(pick.system, "CLEAR", reasons, flips, 0, (), delta, max_p95_seconds)
+        return Recommendation(pick.system, "CLEAR", reasons, flips, 0, (), delta, max_p95_seconds, outside)
     rival = max(unsettled, key=lambda rival: rival.errors)
     between, more = (pick.system, rival.system), rival.more_questions
     if rival.errors <= DOUBT_ERRORS:
-        return Recommendation(pick.system, "LEAN", reasons, flips, more, between, delta, max_p95_seconds)
+        return Recommendation(pick.system, "LEAN", reasons, flips, more, between, delta, max_p95_seconds, outside)
     standings = _standings(comparison, inside, costs, between)
-    return Recommendation(None, "UNDECIDED", standings, (), more, between, delta, max_p95_seconds)
+    return Recommendation(None, "UNDECIDED", standings, (), more, between, delta, max_p95_seconds, outside)
+
+
+def _limits(
+    p95: float | None, for_1000: float | None, prompt_tokens: float | None, accounts: Accounts | None
+) -> list[_Limit]:
+    found = []
+    if p95 is not None:
+        found.append(_Limit(p95, lambda row: row.p95.estimate, lambda value: f"{seconds(value)} at p95"))
+    if for_1000 is not None:
+        if accounts is None or not accounts.book.said:
+            raise ConfigError("a limit in dollars needs a price: give [costs] device_hour, or the model's tokens")
+        paid = accounts.dollars
+        found.append(
+            _Limit(for_1000, lambda row: 1000 * paid[row.system], lambda value: f"{dollars(value)} for 1,000 questions")
+        )
+    if prompt_tokens is not None:
+        words = "{:,.0f} prompt-token equivalents a question".format
+        found.append(_Limit(prompt_tokens, lambda row: row.cost.computed, words))
+    return found
 
 
 def _costs(rows: Sequence[Row], accounts: Accounts | None) -> _Costs:
@@ -215,15 +257,23 @@ def _cost(pick: Row, inside: Sequence[Row], costs: _Costs, rivals: Sequence[_Riv
     return f"{words} ({'; '.join(parts)})"
 
 
-def _speed(pick: Row, rows: Sequence[Row], limit: float | None) -> str:
-    words = f"95% of its answers came within {seconds(pick.p95.estimate)} (measured)"
-    if limit is None:
-        return words
-    slow = [row.system for row in rows if row.p95.estimate > limit]
-    return f"{words}, inside the limit of {limit:g} s" + (f", unlike {' and '.join(slow)}" if slow else "")
+def _speed(pick: Row) -> str:
+    return f"95% of its answers came within {seconds(pick.p95.estimate)} (measured)"
 
 
-def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Sequence[Row], costs: _Costs) -> list[str]:
+def _inside(limit: _Limit, rows: Sequence[Row]) -> str:
+    out = [row.system for row in rows if limit.exceeded(row)]
+    return f", inside the limit of {limit}" + (f", unlike {' and '.join(out)}" if out else "")
+
+
+def _flips(
+    comparison: Comparison,
+    pick: Row,
+    inside: Sequence[Row],
+    others: Sequence[Row],
+    costs: _Costs,
+    limits: Sequence[_Limit],
+) -> list[str]:
     top, flips = inside[0], []
     cheaper = [row for row in inside if costs.cheaper(row.system, pick.system)]
     losses = {row.system: -100 * _gap(comparison, row, top).low for row in cheaper}
@@ -232,11 +282,9 @@ def _flips(comparison: Comparison, pick: Row, inside: Sequence[Row], rows: Seque
         flips.append(f"a loss of up to {losses[system]:.1f} points is acceptable: then {system}")
     if pick is not top and (loss := -100 * _gap(comparison, pick, top).low) > 0:
         flips.append(f"less than {loss:.1f} points may be lost: then {top.system}")
-    flips += [
-        f"answers may take {seconds(row.p95.estimate)}: then look at {row.system}"
-        for row in rows
-        if row not in inside and row.system in comparison.running
-    ]
+    for row in others:
+        needed = " and ".join(limit.words(limit.of(row)) for limit in limits if limit.exceeded(row))
+        flips.append(f"{needed} are allowed: then look at {row.system}")
     return flips + (costs.accounts.flips(pick.system) if costs.accounts else [])
 
 

@@ -16,7 +16,7 @@ from bakeoff.evaluation.recommend import Recommendation
 
 def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Accounts) -> dict[str, Any]:
     """Rows of the table, paired differences between those that ran to the end, the price book and the constants."""
-    book, limit = accounts.book, recommendation.max_p95_seconds
+    book = accounts.book
     trained = comparison.machine.get("build_seconds", {})
     rows = []
     for row in comparison.table():
@@ -27,7 +27,7 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
                 "running": row.system in comparison.running,
                 "inside": bool(row.metrics[comparison.primary])
                 and row.system in comparison.running
-                and (limit is None or row.p95.estimate <= limit),
+                and row.system not in recommendation.outside,
                 "wrong": bill.wrong,
                 "computed": cost.computed,
                 "means": [cost.fresh, cost.cached, cost.output, cost.measured],
