@@ -272,7 +272,9 @@ def test_what_cannot_be_compared_is_one_clear_error(
 
 def test_unknown_names_list_the_known_ones_before_anything_is_asked(tmp_path: Path) -> None:
     system = adder()
-    with pytest.raises(UnknownNameError, match=r"unknown metric 'recal': did you mean 'recall'\? known are citations"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown metric 'recal': did you mean 'recall'\? known are citation_recall, citations"
+    ):
         compare([system], EXAMPLES, ["recal"], out=tmp_path)
     with pytest.raises(UnknownNameError, match="unknown baseline 'x': known are adder"):
         compare([system], EXAMPLES, out=tmp_path, baseline="x")

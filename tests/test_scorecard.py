@@ -62,6 +62,16 @@ def test_privacy_says_where_data_go_and_stay(
     assert found["data can be deleted"] == deleted
 
 
+def test_an_index_on_another_host_takes_the_data_of_those_who_search_it_there(comparison: Comparison) -> None:
+    def leaves(store: str, system: str) -> Cell:
+        there = replace(comparison, machine={**comparison.machine, "store": store})
+        return shown(there, system)["data leave this host"]
+
+    assert leaves("db.example.com", "rag") == Cell("yes", "api.example.com, db.example.com", bad=True)
+    assert leaves("127.0.0.1", "rag") == Cell("yes", "api.example.com", bad=True)
+    assert leaves("db.example.com", "few-shot") == Cell("no")
+
+
 def test_what_was_forgotten_is_bad_news_where_it_is_sure(comparison: Comparison) -> None:
     found = shown(comparison, "lora")
     assert found["general questions, change"] == Cell("-20.0", "[-30.0, -10.0]", bad=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError, DataError, MissingPackageError, UnknownNameError
@@ -254,6 +255,7 @@ class Project(Trained):
             out,
             build_seconds=ledger.training_seconds(trained, effort),
             studies=ledger.studies(trained),
+            store=urlsplit(self.config.corpus.store).hostname or "",
             lessons=dict.fromkeys(trained, len(self.split.train)),
             unread={"count": len(failed), "first": ": ".join(next(iter(failed.items())))} if failed else {},
             split={part: len(getattr(self.split, part)) for part in ("train", "valid", "test")},

@@ -237,6 +237,7 @@ def load(out: Path) -> Comparison:
         diagnoses=load_all(out, run["settings"], run["examples"]),
         second=_second(out, run),
         race=race,
+        versions={row["metric"]: row["version"] for row in rows},
         judges={row["metric"]: row["model"] for row in rows if "model" in row},
         checks=checks.read(out, trials),
     )

@@ -115,6 +115,8 @@ class Comparison:
     """System -> how soon it follows changed documents, where `bakeoff freshness` was run."""
     checks: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(system, example id) -> 1 where a person called the answer right, else 0; of a random sample of questions."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Metric -> its version: scores of one do not compare with those of another."""
     judges: Mapping[str, str] = field(default_factory=dict)
     """Metric -> the model whose opinion it is."""
     race: Race | None = None
@@ -313,6 +315,7 @@ class Comparison:
         return {
             "primary": self.primary,
             "metrics": list(self.metrics),
+            "versions": dict(self.versions),
             "baseline": self.baseline or self.systems[0],
             "questions": len(self.examples),
             "systems": [asdict(row) for row in self.table()],

@@ -349,7 +349,9 @@ def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
             facts += [(f"settings of {system}", _flat(options)) for system, options in value.items() if options]
         elif key not in ("peak_mb", "studies", "unread"):
             facts.append((key, _flat(value)))
-    return [("decided by", comparison.primary), ("to do it again", _command(comparison)), *facts]
+    versions = ", ".join(f"{metric} {version}" for metric, version in comparison.versions.items())
+    first = [("decided by", comparison.primary), ("versions of the metrics", versions)]
+    return [*first, ("to do it again", _command(comparison)), *facts]
 
 
 def _command(comparison: Comparison) -> str:

@@ -121,7 +121,7 @@ def cells(
         Cell(dollars(None if bill.per_right is None else 1000 * bill.per_right)),
         _hours(comparison.machine.get("build_seconds", {}).get(row.system), settings),
         *([_curve(studies.get(row.system)), *_forgot(studies.get(row.system))] if studies else []),
-        *_privacy(settings, studies.get(row.system)),
+        *_privacy(settings, studies.get(row.system), comparison.machine.get("store", "")),
         Cell(numbers.NONE if peak is None else f"{peak:,.0f} MB"),
     ]
 
@@ -162,13 +162,16 @@ def _forgot(study: Mapping[str, Any] | None) -> list[Cell]:
     ]
 
 
-def _privacy(settings: Mapping[str, Any], study: Mapping[str, Any] | None) -> list[Cell]:
-    """Whether questions and passages go to another host, whether data stand in the weights, how they are removed."""
+def _privacy(settings: Mapping[str, Any], study: Mapping[str, Any] | None, store: str) -> list[Cell]:
+    """Whether questions and passages go to another host, whether data stand in the weights, how they are removed.
+
+    `store`: the host that holds the index.
+    """
     if "base" not in settings:
         return [Cell(numbers.NONE)] * 3
-    host = urlsplit(settings["base"]).hostname if settings["base"].startswith(("http://", "https://")) else None
-    away = bool(host) and not _is_here(str(host))
-    leaves = Cell("yes", str(host), bad=True) if away else Cell("no")
+    base = urlsplit(settings["base"]).hostname if settings["base"].startswith(("http://", "https://")) else None
+    hosts = [host for host in (base, store if "corpus" in settings else "") if host and not _is_here(host)]
+    leaves = Cell("yes", ", ".join(hosts), bad=True) if hosts else Cell("no")
     if settings.get("tuned"):
         canaries = [Canary(**one) for one in (study or {}).get("canaries", ())]
         learnt = sum(one.memorised for one in canaries)
