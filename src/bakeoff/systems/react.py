@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bakeoff.retrieval.citing import cite
 from bakeoff.retrieval.context import flat, pack
@@ -179,7 +179,7 @@ class _Work:
             result,
             cited.citations if result == "answered" else (),
             tuple(self.hits),
-            self.usage,
+            replace(self.usage, seconds=self.usage.seconds + timings["tools"]),
             timings,
             cited.removed,
             cited.sentences if result == "answered" else (),
