@@ -139,8 +139,10 @@ class Cached:
 
     def __init__(self, model: str) -> None:
         self._model = embedder(model)
-        self.name, self.fingerprint = self._model.name, self._model.fingerprint
         self._held: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
 
     def embed(self, texts: Sequence[str]) -> Any:
         new = [text for text in dict.fromkeys(texts) if text not in self._held]
