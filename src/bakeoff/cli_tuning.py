@@ -131,7 +131,10 @@ def export(
 def _print_preflight(found: Preflight) -> None:
     print(f"read as: {found.read_as}")
     print("divided into: " + ", ".join(f"{count:,} {part}" for part, count in found.parts.items()))
-    print("could train: " + ", ".join(f"{method} on {count:,}" for method, count in found.usable.items()))
+    counts = {method: f"{count:,}" for method, count in found.usable.items()}
+    if not found.usable["pretrain"]:
+        counts["pretrain"] = "the documents"
+    print("could train: " + ", ".join(f"{method} on {count}" for method, count in counts.items()))
     for plan in found.plans:
         print(f"{plan.name}: {plan.lengths}; {plan.cost}")
     if found.text_tokens:
