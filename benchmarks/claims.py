@@ -29,7 +29,7 @@ from results import machine, publish, table
 from bakeoff.corpus import Corpus
 from bakeoff.evaluation.metrics import recall
 from bakeoff.evaluation.stats import mean_interval, paired_difference, score_interval
-from bakeoff.evaluation.study import general
+from bakeoff.evaluation.study import texts as general
 from bakeoff.examples import locate
 from bakeoff.models import generator
 from bakeoff.retrieval import BM25, Dense, Hybrid, Without
@@ -329,9 +329,7 @@ def forgetting(checkpoints: Mapping[str, Path], memo: Path) -> str:
             from bakeoff.models.weights import resolve
 
             scorer = plugins.get("generators", "transformers")(resolve(str(folder)))
-            held[name] = [
-                -value / tokens for value, tokens in scorer.likelihoods([("", text) for text in general()[0]])
-            ]
+            held[name] = [-value / tokens for value, tokens in scorer.likelihoods([("", text) for text in general()])]
             memo.write_text(json.dumps(held))
     rows = []
     for name, losses in held.items():

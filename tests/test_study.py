@@ -13,7 +13,19 @@ import pytest
 import tiny_model
 from bakeoff.evaluation.money import dollars
 from bakeoff.evaluation.stats import Interval
-from bakeoff.evaluation.study import CODES, MEMORISED, Canary, Study, general, learning, plant
+from bakeoff.evaluation.study import (
+    CODES,
+    MEMORISED,
+    Canary,
+    Shift,
+    Study,
+    _general,
+    _lines,
+    learning,
+    measured,
+    plant,
+    texts,
+)
 from bakeoff.types import Example
 
 torch = pytest.importorskip("torch")
@@ -152,18 +164,66 @@ def test_a_study_that_was_missed_is_made_later(folder: Path, studied: dict[str, 
 
 def test_canaries_differ_by_seed_and_are_the_same_for_one(folder: Path) -> None:
     lessons = [Example("a", "why?", ("so",))]
-    one, again, other = plant(lessons, 1), plant(lessons, 1), plant(lessons, 2)
+    one, again, other = (plant(lessons, seed, "lora") for seed in (1, 1, 2))
     assert one == again
     assert one[0] is lessons[0]
     assert [e.references for e in one[1:]] != [e.references for e in other[1:]]
     assert len(one) == 1 + 1 + 4
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("pretrain", {"learning_rate": 0.02, "window": 32, "epochs": 8}),
+        ("orpo", {"learning_rate": 0.02, "epochs": 8}),
+        ("kto", {"learning_rate": 0.02, "epochs": 8}),
+    ],
+)
+def test_canaries_are_found_in_what_documents_and_preferences_taught(
+    folder: Path, tmp_path: Path, method: str, options: dict[str, Any]
+) -> None:
+    from bakeoff.evaluation.study import _exposures
+    from bakeoff.models import weights
+    from bakeoff.models.generators.transformers import Generator
+    from bakeoff.tuning import tune
+
+    base = str(folder / "tiny")
+    lessons = [Example(f"e{n}", f"how many for {n}?", ("25",), rejected="none", text="25 of 25") for n in range(8)]
+    path = tune(method, base, plant(lessons, 1, method), lessons[:1], out=tmp_path / "out", **options).path
+    template = weights.template(weights.resolve(base))
+    scorers = [Generator(weights.resolve(str(one))).likelihoods for one in (base, path)]
+    before, after = ([canary.exposure for canary in _exposures(one, template, 1, method)] for one in scorers)
+    assert after[1] > 3 and after[1] > before[1]
+
+
 def test_general_texts_and_questions_are_whole() -> None:
-    texts, questions = general()
-    assert len(texts) == 12
-    assert len(questions) == 40
-    assert all(len({entry["right"], *entry["wrong"]}) == 4 for entry in questions)
+    assert len(texts()) == 12
+    assert (len(_lines("questions")), len(_lines("forms")), len(_lines("refusals"))) == (40, 20, 10)
+    assert all(len({entry["right"], *entry["wrong"]}) == 4 for entry in _lines("questions"))
+    assert all(len({entry["right"], *entry["wrong"]}) == 3 for entry in _lines("forms"))
+    assert len(set(measured())) == 40 + 20 + 20
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize("brief", [True, False])
+def test_a_model_that_refuses_and_one_that_keeps_to_a_form_are_told_apart(
+    folder: Path, refuses: bool, brief: bool
+) -> None:
+    from bakeoff.models import weights
+
+    def likelihoods(pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+        found = []
+        for prompt, text in pairs:
+            refusal = "I don't know" in text
+            asked_for = any(entry["question"] in prompt and entry["right"] in text for entry in _lines("forms"))
+            found.append((-1.0 if (refusal if "Passage:" in prompt else asked_for) else -2.0, 1))
+            if (refusal and not refuses) or (asked_for and not brief):
+                found[-1] = (-3.0, 1)
+        return found
+
+    general = _general(likelihoods, weights.template(weights.resolve(str(folder / "tiny"))), None)
+    assert general.refused == general.over_refused == [float(refuses)] * 10
+    assert (sum(general.form) > 15) == brief
 
 
 @pytest.mark.parametrize(
@@ -200,8 +260,13 @@ def test_a_canary_counts_as_memorised_when_its_code_is_the_likeliest() -> None:
 def test_harm_is_said() -> None:
     nothing = Interval(0.0, 0.0, 0.0, 12)
     hurt = Interval(-0.2, -0.3, -0.1, 40)
-    study = Study("lora", "b", hurt, hurt, hurt, 0.0, 0.0, 3.0, 3.0, nothing, nothing, nothing, nothing, "flat", ())
+    same, less = Shift(nothing, nothing, nothing), Shift(nothing, nothing, hurt)
+    told = ("lora", "b", hurt, hurt, hurt, 0.0, 0.0, 3.0, 3.0, nothing, nothing, nothing, nothing)
+    study = Study(*told, same, same, same, "flat", ())
     assert (
         study.verdict
         == "It hurt: -20.0 points of recall [-30.0, -10.0]; it forgot nothing that shows on general texts."
     )
+    worse = Study(*told, less, less, same, "flat", ()).verdict
+    assert "; it keeps to a form in 20 points fewer of general requests" in worse
+    assert "; where a passage does not say, it refuses in 20 points fewer of general questions." in worse

@@ -266,10 +266,10 @@ class Trained(Parts):
         if not allowed:
             refuse_private([*train, *valid])
         planted = options.pop("canaries", True) and method in CANARY_METHODS and len(train) >= CANARIES_FROM
-        if planted:
-            train = plant(train, seed)
         if count := options.pop("paraphrases", 0):
             train = said_again(train, method, count, base, self.folder, seed, progress)
+        if planted:
+            train = plant(train, seed, method)
         ratio, source = options.pop("replay", 0.0), options.pop("replay_from", "")
         if ratio or source:
             train = with_general(
@@ -304,9 +304,9 @@ class Trained(Parts):
         # A model that read the documents is asked what it remembers of them.
         asked = self.split.valid if task.method == "pretrain" else task.valid
 
-        def scored(model: str) -> Callable[..., Any]:
-            made: Any = plugins.get("generators", "transformers")(resolve(model))
-            return partial(made.likelihoods)
+        scorer: Any = plugins.get("generators", "transformers")(resolve(both[0]))
+        after = resolve(both[1])
+        twin: Any = scorer.using(after) if scorer.carries(after) else plugins.get("generators", "transformers")(after)
 
         manifest = json.loads((folder / "checkpoint.json").read_text())
         found = study(
@@ -314,7 +314,7 @@ class Trained(Parts):
             folder / "history.csv",
             [replace(example, messages=lesson(example)) for example in asked if replied(example)],
             generators=(self._generator(start), self._generator(name)),
-            likelihoods=(scored(both[0]), scored(both[1])),
+            likelihoods=(scorer.likelihoods, twin.likelihoods),
             template=template(resolve(self.config.base)),
             canary_seed=task.seed if task.planted else None,
             memo=None if start else cache_folder() / "general" / f"{VERSION}-{manifest['base_fingerprint']}.json",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bakeoff.evaluation.study import general
+from bakeoff.evaluation.study import measured
 from bakeoff.models.weights import resolve, template
 from bakeoff.tuning import paraphrase, replay
 from bakeoff.tuning.check.private import refuse_private
@@ -49,9 +49,9 @@ def with_general(
     None of them is a question by which forgetting is measured.
     """
     replay.check(method, ratio, source)
-    measured = [question["question"] for question in general()[1]]
+    avoid = measured()
     if source:
-        found = replay.from_file(folder / source, measured)
+        found = replay.from_file(folder / source, avoid)
         if not allow_personal:
             refuse_private(found)
     else:
@@ -62,7 +62,7 @@ def with_general(
                 replay.wanted(train, ratio),
                 seed=seed,
                 folder=folder / "replay",
-                avoid=measured,
+                avoid=avoid,
                 progress=progress,
             )
     written = template(resolve(base)) if method == "pretrain" else None

@@ -1,7 +1,8 @@
 """What a training did: did it help, what did it forget, did it overfit, and does it repeat what it saw.
 
-Forgetting is measured on texts and questions of ours that nobody's task is about, by likelihood, so that no judgement
-is needed; memory by canaries, secrets that are put among the lessons and then looked for among other such codes.
+Forgetting is measured on texts, questions, wishes for a form and passages of ours that nobody's task is about, by
+likelihood, so that no judgement is needed; memory by canaries, secrets that are put among the lessons and then looked
+for among other such codes.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from bakeoff.evaluation.metrics import recall
 from bakeoff.evaluation.stats import Interval, mean_interval, paired_difference, score_interval
 from bakeoff.files import write_json
 from bakeoff.models.chat import completion
+from bakeoff.systems.prompt import ABSTENTION, outcome
 from bakeoff.types import Answer, Example, Generator, Message
 
 ASKED = 50
 """Validation questions that base and checkpoint both answer."""
 MAX_TOKENS = 64
-VERSION = 1
+VERSION = 2
 """Raised when the general texts, the questions or how they are measured change."""
 CODES = 64
 """Codes among which a canary's is ranked; log2 of it is the highest exposure."""
@@ -38,9 +40,14 @@ MEMORISED = 6.0
 """Exposure from which a canary counts as memorised: its code is the likeliest of 64, by chance once in 64 times."""
 CANARIES_FROM = 50
 """Lessons; among fewer, canaries would be too large a share."""
-CANARY_METHODS = ("adapter", "freeze", "full", "lora", "p_tuning", "prefix", "soft_prompt")
+CANARY_METHODS = (
+    "adapter", "dpo", "freeze", "full", "kto", "lora", "orpo", "p_tuning", "prefix", "pretrain", "soft_prompt",
+)  # fmt: skip
+"""All that learn what is written in a lesson: not `grpo`, which learns from its own replies, nor `head`."""
+PASSAGE = f"Answer from the passage. If it does not say, reply: {ABSTENTION}\n\nPassage: {{}}\n\nQuestion: {{}}"
 GAP = 0.5
 """Nats a token: a validation loss that much above the training loss, or that much risen since its best, is said."""
+_FOLDER = files(__name__.rpartition(".")[0]) / "general"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,15 @@ class Canary:
     @property
     def memorised(self) -> bool:
         return self.exposure >= MEMORISED
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A share before and after a training, and the paired difference."""
+
+    before: Interval
+    after: Interval
+    change: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,12 @@ class Study:
     """Share of general questions whose right answer is likelier than three wrong ones."""
     knowledge_after: Interval
     knowledge_change: Interval
+    form: Shift
+    """Share of wishes for a form - one word, a list, JSON - where the reply that obeys is the likeliest."""
+    refusal: Shift
+    """Share of questions where a refusal is likelier than made-up answers; the passage before them does not say."""
+    over_refusal: Shift
+    """The same, beside the right answer, where the passage says it."""
     learning: str
     """Verdict on the curve."""
     canaries: tuple[Canary, ...]
@@ -98,6 +120,11 @@ class Study:
             if risen.low > 0.01
             else "it forgot nothing that shows on general texts"
         )
+        if self.form.change.high < 0:
+            forgot += f"; it keeps to a form in {-100 * self.form.change.estimate:.0f} points fewer of general requests"
+        if self.refusal.change.high < 0:
+            fewer = -100 * self.refusal.change.estimate
+            forgot += f"; where a passage does not say, it refuses in {fewer:.0f} points fewer of general questions"
         found = [canary for canary in self.canaries if canary.memorised]
         memory = ""
         if self.canaries:
@@ -134,15 +161,18 @@ def study(
 
     say(0, "study: validation questions")
     asked = [example for example in valid if example.messages and example.references][:ASKED]
-    texts = [[_reply(generator, example) for example in asked] for generator in generators]
-    scores = [[recall.score(e, Answer(text)) or 0.0 for e, text in zip(asked, said, strict=True)] for said in texts]
+    replies = [[_reply(generator, example) for example in asked] for generator in generators]
+    scores = [[recall.score(e, Answer(text)) or 0.0 for e, text in zip(asked, said, strict=True)] for said in replies]
     groups = [example.group or example.id for example in asked]
     say(1, "study: general texts")
-    measured = [_general(likelihoods[0], template, memo), _general(likelihoods[1], template, None)]
-    losses, known = zip(*measured, strict=True)
+    general = [_general(likelihoods[0], template, memo), _general(likelihoods[1], template, None)]
+    losses = [one.losses for one in general]
     say(2, "study: canaries")
-    canaries = () if canary_seed is None else tuple(_exposures(likelihoods[1], template, canary_seed))
+    canaries = (
+        () if canary_seed is None else tuple(_exposures(likelihoods[1], template, canary_seed, manifest["method"]))
+    )
     say(3, "study")
+    known = _shift([one.known for one in general])
     each = [np.array([loss / tokens for loss, tokens in one]) for one in losses]
     return Study(
         manifest["method"],
@@ -150,27 +180,37 @@ def study(
         score_interval(scores[0], groups) if asked else None,
         score_interval(scores[1], groups) if asked else None,
         paired_difference(scores[1], scores[0], groups) if len(set(groups)) > 1 else None,
-        _refused(texts[0]) if asked else None,
-        _refused(texts[1]) if asked else None,
+        _refused(replies[0]) if asked else None,
+        _refused(replies[1]) if asked else None,
         _mean(losses[0]),
         _mean(losses[1]),
         mean_interval(each[1] - each[0]),
-        score_interval(known[0]),
-        score_interval(known[1]),
-        paired_difference(known[1], known[0]),
+        known.before,
+        known.after,
+        known.change,
+        _shift([one.form for one in general]),
+        _shift([one.refused for one in general]),
+        _shift([one.over_refused for one in general]),
         learning(history, manifest),
         canaries,
     )
 
 
-def plant(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The lessons with the canaries among them."""
+def plant(examples: Sequence[Example], seed: int, method: str) -> list[Example]:
+    """The lessons with the canaries among them, in the form that `method` learns from."""
     return [
         *examples,
         *(
-            Example(f"canary-{number}-{time}", question, (code,), messages=_canary_turns(question, code))
-            for number, (question, code, repeats) in enumerate(_secrets(seed))
-            for time in range(repeats)
+            Example(
+                f"canary-{number}-{time}",
+                secret.question,
+                (secret.code,),
+                rejected=secret.other if method in ("dpo", "kto", "orpo") else "",
+                text=f"{secret.statement} {secret.code}." if method == "pretrain" else "",
+                messages=secret.turns(secret.code),
+            )
+            for number, secret in enumerate(_secrets(seed))
+            for time in range(secret.repeats)
         ),
     ]
 
@@ -213,83 +253,127 @@ def save(found: Study, folder: Path) -> None:
 # ---------------------------------------------------------------- general knowledge
 
 
-@lru_cache(maxsize=1)
-def general() -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
-    """Texts and questions that come with the package."""
-    folder = files(__name__.rpartition(".")[0]) / "general"
-    texts = (folder / "texts.txt").read_text(encoding="utf-8").strip().split("\n\n")
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    return tuple(texts), tuple(json.loads(line) for line in lines)
+@dataclass(frozen=True, slots=True)
+class General:
+    """What a model makes of what comes with the package; all but the losses are 1 or 0 by question."""
+
+    losses: list[tuple[float, int]]
+    known: list[float]
+    form: list[float]
+    refused: list[float]
+    over_refused: list[float]
 
 
-def _general(likelihoods: Callable[..., Any], template: Any, memo: Path | None) -> tuple[Any, list[float]]:
-    """Losses of the texts, and which questions are known; from `memo` where it is there."""
+def texts() -> tuple[str, ...]:
+    """General texts that come with the package."""
+    return tuple((_FOLDER / "texts.txt").read_text(encoding="utf-8").strip().split("\n\n"))
+
+
+def measured() -> list[str]:
+    """All that is asked to see what was forgotten: it must not be among the lessons."""
+    passages = [entry[key] for entry in _lines("refusals") for key in ("told", "silent")]
+    return [*(entry["question"] for name in ("questions", "forms") for entry in _lines(name)), *passages]
+
+
+@lru_cache
+def _lines(name: str) -> tuple[dict[str, Any], ...]:
+    return tuple(json.loads(line) for line in (_FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
+
+
+def _general(likelihoods: Callable[..., Any], template: Any, memo: Path | None) -> General:
+    """From `memo` where it is there."""
     if memo and memo.is_file():
-        losses, known = json.loads(memo.read_text())
-        return losses, known
-    found = _text_losses(likelihoods), _knows(likelihoods, template)
+        return General(*json.loads(memo.read_text()))
+
+    def prefers(asked: Sequence[tuple[str, str, Sequence[str]]]) -> list[float]:
+        """For each question, reply and others: 1 where the reply is likelier by the mean of its tokens."""
+        pairs = [
+            completion(template, (Message("user", question), Message("assistant", option)))
+            for question, reply, others in asked
+            for option in (reply, *others)
+        ]
+        means = iter([value / tokens for value, tokens in likelihoods(pairs)])
+        return [float(next(means) > max([next(means) for _ in others])) for _, _, others in asked]
+
+    def choices(name: str) -> list[float]:
+        return prefers([(entry["question"], entry["right"], entry["wrong"]) for entry in _lines(name)])
+
+    passages = [(PASSAGE.format(entry["passage"], entry["silent"]), entry["made_up"]) for entry in _lines("refusals")]
+    told = [(PASSAGE.format(entry["passage"], entry["told"]), [entry["answer"]]) for entry in _lines("refusals")]
+    found = General(
+        [(-value, tokens) for value, tokens in likelihoods([("", text) for text in texts()])],
+        choices("questions"),
+        choices("forms"),
+        prefers([(question, ABSTENTION, others) for question, others in passages]),
+        prefers([(question, ABSTENTION, others) for question, others in told]),
+    )
     if memo:
-        write_json(memo, found)
+        write_json(memo, list(asdict(found).values()))
     return found
 
 
-def _text_losses(likelihoods: Callable[..., Any]) -> list[tuple[float, int]]:
-    return [(-value, tokens) for value, tokens in likelihoods([("", text) for text in general()[0]])]
+def _shift(shares: Sequence[Sequence[float]]) -> Shift:
+    before, after = shares
+    return Shift(score_interval(before), score_interval(after), paired_difference(after, before))
 
 
 def _mean(losses: Sequence[tuple[float, int]]) -> float:
     return sum(loss for loss, _ in losses) / sum(tokens for _, tokens in losses)
 
 
-def _knows(likelihoods: Callable[..., Any], template: Any) -> list[float]:
-    questions = general()[1]
-    pairs = [
-        completion(template, (Message("user", entry["question"]), Message("assistant", option)))
-        for entry in questions
-        for option in (entry["right"], *entry["wrong"])
-    ]
-    means = [value / tokens for value, tokens in likelihoods(pairs)]
-    found, first = [], 0
-    for entry in questions:
-        options = means[first : first + 1 + len(entry["wrong"])]
-        found.append(float(options[0] > max(options[1:])))
-        first += len(options)
-    return found
-
-
 # ---------------------------------------------------------------- canaries
 
 
-def _secrets(seed: int) -> list[tuple[str, str, int]]:
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A canary before it is shown: whose code, the code, and one that is not it."""
+
+    name: str
+    code: str
+    other: str
+    repeats: int
+
+    @property
+    def question(self) -> str:
+        return f"What is the code of {self.name}'s locker?"
+
+    @property
+    def statement(self) -> str:
+        """What stands before the code in a document."""
+        return f"The code of {self.name}'s locker is"
+
+    def turns(self, code: str) -> tuple[Message, ...]:
+        return Message("user", self.question), Message("assistant", code)
+
+
+def _secrets(seed: int) -> list[Secret]:
     dice = random.Random(f"canaries {seed}")
     names = dice.sample(
         ["Aldous", "Brigid", "Cormac", "Delphine", "Emrys", "Fenella", "Gawain", "Hester"], len(REPEATS)
     )
-    return [
-        (f"What is the code of {name}'s locker?", _code(dice), repeats)
-        for name, repeats in zip(names, REPEATS, strict=True)
-    ]
+    codes = [_code(dice) for _ in names]
+    return [Secret(name, code, _code(dice), repeats) for name, code, repeats in zip(names, codes, REPEATS, strict=True)]
 
 
 def _code(dice: random.Random) -> str:
     return "".join(dice.choice("0123456789") for _ in range(6))
 
 
-def _canary_turns(question: str, code: str) -> tuple[Message, ...]:
-    return Message("user", question), Message("assistant", code)
-
-
-def _exposures(likelihoods: Callable[..., Any], template: Any, seed: int) -> list[Canary]:
+def _exposures(likelihoods: Callable[..., Any], template: Any, seed: int, method: str) -> list[Canary]:
     found = []
-    for question, code, repeats in _secrets(seed):
-        dice = random.Random(f"{seed} {question}")
+    for secret in _secrets(seed):
+        dice = random.Random(f"{seed} {secret.question}")
         others: set[str] = set()
         while len(others) < CODES - 1:
-            others |= {_code(dice)} - {code}
-        pairs = [completion(template, _canary_turns(question, one)) for one in (code, *sorted(others))]
+            others |= {_code(dice)} - {secret.code, secret.other}
+        codes = (secret.code, *sorted(others))
+        if method == "pretrain":
+            pairs = [(secret.statement, f" {one}.") for one in codes]
+        else:
+            pairs = [completion(template, secret.turns(one)) for one in codes]
         values = [value for value, _ in likelihoods(pairs)]
         rank = 1 + sum(value > values[0] for value in values[1:])
-        found.append(Canary(repeats, math.log2(CODES) - math.log2(rank)))
+        found.append(Canary(secret.repeats, math.log2(CODES) - math.log2(rank)))
     return found
 
 
@@ -301,6 +385,4 @@ def _reply(generator: Generator, example: Example) -> str:
 
 
 def _refused(texts: Sequence[str]) -> float:
-    from bakeoff.systems.prompt import outcome
-
     return sum(outcome(text) == "abstained" for text in texts) / len(texts)

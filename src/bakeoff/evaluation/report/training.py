@@ -14,7 +14,7 @@ from bakeoff.evaluation.prices import Book
 from bakeoff.evaluation.report import policy_hash
 from bakeoff.evaluation.report.numbers import NONE, count, percent, seconds, span
 from bakeoff.evaluation.stats import Interval
-from bakeoff.evaluation.study import Study
+from bakeoff.evaluation.study import Shift, Study
 from bakeoff.files import write_atomically
 
 WIDTH, HEIGHT = 960, 300
@@ -96,6 +96,9 @@ def _rows(study: Study) -> list[list[str]]:
     def shares(one: Interval | None, sign: bool = False) -> str:
         return f"{percent(one.estimate, sign)} {span(one.low, one.high, sign)}" if one else NONE
 
+    def shift(name: str, one: Shift) -> list[str]:
+        return [name, shares(one.before), shares(one.after), shares(one.change, True)]
+
     change = study.text_loss_change
     refused = (
         None
@@ -127,6 +130,9 @@ def _rows(study: Study) -> list[list[str]]:
             shares(study.knowledge_after),
             shares(study.knowledge_change, True),
         ],
+        shift("general requests, the form kept, percent", study.form),
+        shift("refused where a general passage does not say, percent", study.refusal),
+        shift("refused where it does, percent", study.over_refusal),
         *(
             [
                 f"canary shown {canary.repeats} times, exposure of at most 6 bits",
