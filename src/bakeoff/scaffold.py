@@ -13,6 +13,7 @@ from bakeoff.files import write_atomically
 from bakeoff.trained import Progress
 
 TEMPLATES = {
+    "assistant": "a plain base goes up the ladder: examples, then preferences",
     "content": "summaries of articles on a topic, each sentence with its source",
     "customer-support": "short answers from help pages, and none where they do not say",
     "education": "questions on course notes, beside what a model knows by itself",
