@@ -114,7 +114,7 @@ bench-claims: .venv/ready  ## What articles say of RAG and fine-tuning, on facts
 	$(BIN)/python benchmarks/claims.py $(if $(DATA),--data $(DATA))
 
 bench-labels: .venv/ready  ## Heads and a LoRA beside TF-IDF on four sets of labels: DATA=folder
-	$(BIN)/python benchmarks/labels.py --data $(DATA) --lessons 500
+	$(BIN)/python benchmarks/labels.py --data $(DATA) --lessons 300
 
 bench-tables: .venv/ready .venv-peers/ready  ## Rows of tables in PDF files, beside pdfplumber: DATA=folder
 	$(BIN)/python benchmarks/tables.py --data $(DATA)

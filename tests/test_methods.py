@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
@@ -23,8 +25,9 @@ from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, ModelError
 from bakeoff.models import generator
 from bakeoff.models import weights as files
-from bakeoff.models.chat import completion
+from bakeoff.models.chat import completion, render
 from bakeoff.tuning import tune
+from bakeoff.tuning.export import write
 from bakeoff.types import Example, Message
 
 torch = pytest.importorskip("torch")
@@ -101,8 +104,24 @@ def likelihoods(path: str | Path, examples: list[Example]) -> list[tuple[float, 
 
     weights = files.resolve(str(path))
     template = files.template(weights)
-    turns = [(Message("user", one.question), Message("assistant", one.references[0])) for one in examples]
-    return Generator(weights).likelihoods([completion(template, both) for both in turns])
+    return Generator(weights).likelihoods([completion(template, lesson(one)) for one in examples])
+
+
+def lesson(example: Example) -> tuple[Message, Message]:
+    return Message("user", example.question), Message("assistant", example.references[0])
+
+
+class Merged:
+    """In the place of `Switch`: a model that holds one checkpoint for good."""
+
+    def __init__(self, model: Any, prefix: Any) -> None:
+        self._model, self._prefix = model, prefix
+
+    def on(self, checkpoint: Path | None) -> Any:
+        return nullcontext(self._model)
+
+    def before(self, checkpoint: Path | None) -> Any:
+        return self._prefix
 
 
 def test_the_contract_covers_every_method() -> None:
@@ -172,6 +191,108 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
         lines = [[line.rsplit(",", 1)[0] for line in file] for file in (one, other)]
     assert lines[0] == lines[1]
     assert len(firsts) == len(lines[0]) - 1 - 3  # it did not begin again
+
+
+def test_one_torch_base_answers_as_every_checkpoint_on_it_in_turn_and_at_once(
+    base: str, unbroken: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bakeoff.models.additions import add
+    from bakeoff.models.generators import transformers
+    from bakeoff.models.gguf import load_for_training
+
+    folders = [unbroken(variant) for variant in VARIANTS if variant not in ("full", "freeze", "pretrain")]
+    folders = [folder for folder in folders if files.resolve(str(folder)).adapter]
+    assert len(folders) > 8
+    # Each alone, its low-rank matrices merged into a base of its own.
+    pairs = [completion(files.template(files.resolve(base)), lesson(example)) for example in VALID]
+    alone, loads = {}, []
+    for folder in folders:
+        monkeypatch.setattr(transformers, "Switch", lambda model, at=folder: Merged(*add(model, at)))
+        alone[folder] = likelihoods(folder, VALID)
+    monkeypatch.undo()
+
+    def load(path: Path) -> Any:
+        loads.append(path)
+        return load_for_training(path)
+
+    monkeypatch.setattr(transformers, "load_for_training", load)
+    plain: Any = transformers.Generator(files.resolve(base))
+    before = plain.likelihoods(pairs)
+    twins = [plain.using(weights) for folder in folders if plain.carries(weights := files.resolve(str(folder)))]
+    assert len(twins) == len(folders)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            found = list(pool.map(lambda one: one.likelihoods(pairs), [*twins, plain]))
+            for (name, wanted), values in zip([*alone.items(), (base, before)], found, strict=True):
+                for (value, count), (other, others) in zip(values, wanted, strict=True):
+                    assert (value, count) == (pytest.approx(other, abs=1e-3), others), name
+    assert found[-1] == before
+    assert len(loads) == 1
+    texts = [one.generate([Message("user", TRAIN[0].question)], max_tokens=6).text for one in twins]
+    assert texts == [
+        generator(folder).generate([Message("user", TRAIN[0].question)], max_tokens=6).text for folder in folders
+    ]
+
+
+def test_systems_on_checkpoints_of_one_torch_base_share_it(
+    base: str, unbroken: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from bakeoff.project import Project
+
+    names = {"lora": "lora", "soft": "soft_prompt", "narrow": "adapter", "whole": "full"}
+    lines = [f'base = "{base}"', "[systems.plain]", 'type = "prompt"']
+    for name, method in names.items():
+        shutil.copytree(unbroken(method), tmp_path / "checkpoints" / name)
+        lines += [f"[tune.{name}]", f'method = "{method}"']
+        lines += [f"[systems.{name}]", 'type = "prompt"', f'tuned = "{name}"']
+    (tmp_path / "bakeoff.toml").write_text("\n".join(lines))
+    (tmp_path / "questions.jsonl").write_text('{"question": "capital of Peru?", "references": ["Lima"]}\n' * 9)
+    project = Project(tmp_path)
+    models: dict[str, Any] = {name: project._generator(name) for name in ("", *names)}
+    shared = {name: model._shared for name, model in models.items()}
+    assert all((shared[name] is shared[""]) == (name != "whole") for name in models)
+    assert len({model.fingerprint for model in models.values()}) == len(models)
+
+
+BARE = "### Instruction:\nBe brief.\n\n### Response:\nYes.<|im_end|>\n\n### Instruction:\nWhy?\n\n### Response:\n"
+
+
+@pytest.mark.parametrize("form", ["gguf", "safetensors"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_base_without_a_chat_template_is_trained_and_served_with_the_one_that_is_named(
+    base: str, gguf: str, tmp_path: Path, form: str, method: str
+) -> None:
+    folder = tmp_path / "bare"
+    shutil.copytree(base, folder)
+    facts = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**facts, "chat_template": ""}))
+    if form == "safetensors":
+        with pytest.raises(ModelError, match=r"it is a base model; .* as in .*bare#alpaca"):
+            tune(method, str(folder), TRAIN, VALID, out=tmp_path / "out", **METHODS[method])
+    named = f"{gguf if form == 'gguf' else folder}#alpaca"
+    template = files.template(files.resolve(named))
+    turns = (Message("user", "Be brief."), Message("assistant", "Yes."), Message("user", "Why?"))
+    assert render(template, turns) == BARE
+    path = tune(method, named, TRAIN, VALID, out=tmp_path / "out", epochs=8, **METHODS[method]).path
+    assert files.template(files.resolve(str(path))) == template
+    assert json.loads((path / "checkpoint.json").read_text())["template_sha256"] == template.sha256
+    before, after = (-sum(value for value, _ in likelihoods(one, TRAIN)) for one in (named, path))
+    assert after < before / 2
+    said = generator(path).generate([Message("user", TRAIN[0].question)], max_tokens=8)
+    assert (said.text.strip(), said.finish) == ("Paris", "stop")
+    whole = tmp_path / ("whole.gguf" if form == "gguf" else "whole")
+    write(path, "gguf" if form == "gguf" else "safetensors", "f32", whole)
+    assert files.template(files.resolve(str(whole))) == template
+
+
+def test_a_named_template_is_part_of_what_weights_are(base: str, tmp_path: Path) -> None:
+    file = tmp_path / "chat.jinja"
+    file.write_text("{% for message in messages %}[{{ message['content'] }}]{% endfor %}")
+    named = files.resolve(f"{base}#{file}")
+    assert render(files.template(named), [Message("user", "Why?")]) == "[Why?]"
+    assert len({files.resolve(name).fingerprint for name in (base, f"{base}#alpaca", f"{base}#{file}")}) == 3
+    with pytest.raises(ModelError, match=r"no chat template 'chatmi' .*or alpaca"):
+        files.resolve(f"{base}#chatmi")
 
 
 @pytest.mark.parametrize("method", ["full", "freeze", "lora"])

@@ -254,8 +254,10 @@ class Parts:
             raise ConfigError(f"the checkpoint {name!r} is not there yet; run `bakeoff tune {name}`")
 
     def _generator(self, tuned: str) -> Generator:
-        """The base, or a checkpoint on it; GGUF checkpoints share one engine."""
+        """The base, or a checkpoint on it; those that one engine can switch between share its model."""
         from bakeoff.models import generator
+        from bakeoff.models.local import Local
+        from bakeoff.models.weights import resolve
 
         if tuned:
             self._require_tuned(tuned)
@@ -265,14 +267,10 @@ class Parts:
             ]
             self._tuned[""] = generator(self.config.base, adapters=[path.parent for path in ready], reuse=self._reuse)
         if tuned not in self._tuned:
-            base = self._tuned[""]
-            path = self._checkpoint_path(tuned)
-            if hasattr(base, "using") and (path / "adapter.gguf").is_file():
-                from bakeoff.models.weights import resolve
-
-                self._tuned[tuned] = base.using(resolve(str(path)))
-            else:
-                self._tuned[tuned] = generator(path)
+            weights = resolve(str(self._checkpoint_path(tuned)))
+            able = (one for one in self._tuned.values() if isinstance(one, Local) and one.carries(weights))
+            base = next(able, None)
+            self._tuned[tuned] = base.using(weights) if base else generator(weights.name)
         return self._tuned[tuned]
 
     def _tools(self, names: Sequence[str], retriever: Retriever, groups: Sequence[str] | None) -> list[Tool]:

@@ -20,6 +20,12 @@ from bakeoff.types import Message
 TODAY = date(2024, 7, 26)
 """For templates that write the date: a comparison must repeat tomorrow. Llama's takes this one if told none."""
 
+ALPACA = """{% for message in messages %}{% if message['role'] == 'user' %}\
+{{ '### Instruction:\\n' + message['content'] + '\\n\\n### Response:\\n' }}\
+{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token + '\\n\\n' }}\
+{% else %}{{ message['content'] + '\\n\\n' }}{% endif %}{% endfor %}"""
+"""For a base that has no template: needs no token but the one that ends a text (Taori et al. 2023)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Template:

@@ -40,17 +40,20 @@ def reencode(source: Path, target: Path, kind: str = "Q8_0") -> None:
             writer.add_tensor(tensor.name, gguf.quants.quantize(floats(tensor), encoding), raw_dtype=encoding)
 
 
-def write_model(base: Path, state: Mapping[str, Any], target: Path, *, encoding: str = "F16") -> None:
+def write_model(
+    base: Path, state: Mapping[str, Any], target: Path, *, encoding: str = "F16", template: str = ""
+) -> None:
     """Write the torch weights `state` as GGUF beside the metadata and the tokenizer of `base`.
 
     What is as it was keeps its encoding. Matrices that changed are F16, since eight bits would round away what a
     gentle training did, or as `encoding` says: `OWN` is that of the base's matrix where it can be written, else Q8_0.
+    `template`: a chat template in place of the base's.
     """
     reader = open_file(base)
     names = _names(reader)
     held = {f"{names(key.removesuffix('.weight'))}.weight": value for key, value in state.items()}
     with _writing(target, field_value(reader, "general.architecture")) as writer:
-        _copy_fields(reader, writer)
+        _copy_fields(reader, writer, template)
         for tensor in reader.tensors:
             before = floats(tensor)
             rows = held.get(tensor.name)
@@ -245,10 +248,14 @@ def field_value(reader: gguf.GGUFReader, key: str, default: Any = None) -> Any:
     return reader.fields[key].contents() if key in reader.fields else default
 
 
-def _copy_fields(reader: gguf.GGUFReader, writer: gguf.GGUFWriter) -> None:
+def _copy_fields(reader: gguf.GGUFReader, writer: gguf.GGUFWriter, template: str = "") -> None:
     """Metadata and tokenizer."""
+    if template:
+        writer.add_chat_template(template)
     for key, field in reader.fields.items():
         if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
+            continue
+        if template and key == "tokenizer.chat_template":
             continue
         if field.types[0] == gguf.GGUFValueType.ARRAY:
             writer.add_array(key, field.contents())

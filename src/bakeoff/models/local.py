@@ -26,6 +26,11 @@ class Local:
         """Of the weights, adapter included."""
         return self.weights.fingerprint
 
+    def carries(self, weights: files.Weights) -> bool:
+        """Whether it can answer as that checkpoint by switching."""
+        added = weights.adapter is not None and (weights.adapter / "adapter.gguf").is_file()
+        return added and weights.written == self.weights.written
+
     def using(self, weights: files.Weights) -> Self:
         """The same model with another of its adapters, or with none."""
         twin = object.__new__(type(self))

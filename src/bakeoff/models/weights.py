@@ -5,6 +5,8 @@
 `path/to/folder`             safetensors in the Hugging Face layout, or a checkpoint of ours
 `owner/name[@revision]`      a hub model, once it is in the hub's cache or the hub can be reached
 
+Behind any of them, for a base model that no chat template belongs to: `#alpaca`, or `#chat.jinja`, a file of yours.
+
 After the first use nothing here touches the network.
 """
 
@@ -19,13 +21,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from bakeoff.errors import MissingPackageError, ModelError, UnknownNameError
 from bakeoff.files import write_atomically, write_json
-from bakeoff.models.chat import Template
+from bakeoff.models.chat import ALPACA, Template
 from bakeoff.types import Checkpoint
 
 LONGEST_WINDOW = 4096
@@ -51,6 +53,8 @@ class Weights:
     adapter: Path | None = None
     """Folder of the checkpoint to put on top."""
     checkpoint: Checkpoint | None = None
+    written: str = ""
+    """The chat template that was named behind `#`; "" for the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,8 @@ def resolve(name: str) -> Weights:
         path = _packaged(name)
         return Weights(name, path, PACKAGED[name].kind, json.loads(path.with_suffix(".json").read_text())["sha256"])
     path = Path(name).expanduser()
+    if "#" in name and not path.exists():
+        return _written(name)
     if path.is_file() and path.suffix == ".gguf":
         return Weights(name, path, "gguf", fingerprint(path))
     if (path / "checkpoint.json").is_file():
@@ -135,6 +141,27 @@ def resolve(name: str) -> Weights:
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _hub(name)
     raise UnknownNameError("model", name, PACKAGED)
+
+
+def _written(name: str) -> Weights:
+    """Weights with another chat template, which is as much a part of what they answer as the weights are."""
+    plain, _, template = name.rpartition("#")
+    if template == "alpaca":
+        source = ALPACA
+        if _begins(resolve(plain)):
+            source = "{{ bos_token }}" + source
+    else:
+        try:
+            source = Path(template).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(
+                f"{name}: there is no chat template {template!r} ({error}); name a Jinja file behind #, or alpaca"
+            ) from error
+    found = resolve(plain)
+    if found.checkpoint:
+        raise ModelError(f"{plain} is a checkpoint and has learnt its own template; leave out #{template}")
+    both = hashlib.sha256(f"{found.fingerprint}{source}".encode()).hexdigest()
+    return replace(found, name=name, fingerprint=both, written=source)
 
 
 def is_cached(name: str) -> bool:
@@ -191,9 +218,23 @@ def template(weights: Weights) -> Template:
         bos, eos = (_content(config.get(key)) for key in ("bos_token", "eos_token"))
         tokenizer = _read_json(weights.path / "tokenizer.json")
         specials = [token["content"] for token in tokenizer.get("added_tokens", []) if token.get("special")]
+    source = weights.written or source
     if not source:
-        raise ModelError(f"{weights.name} has no chat template: it is a base model; name its instruct version")
+        raise ModelError(
+            f"{weights.name} has no chat template: it is a base model; name its instruct version, or how to write its "
+            f"prompts, as in {weights.name}#alpaca"
+        )
     return Template(str(source), str(bos), str(eos), tuple(specials))
+
+
+def _begins(weights: Weights) -> bool:
+    """Whether the model has learnt that every text begins with a token of its own."""
+    if weights.kind == "gguf":
+        return bool(gguf_facts(weights)["begins"])
+    config = _read_json(weights.path / "tokenizer_config.json")
+    bos = _content(config.get("bos_token"))
+    before = json.dumps(_read_json(weights.path / "tokenizer.json").get("post_processor"))
+    return bool(bos) and (bool(config.get("add_bos_token")) or f'"{bos}"' in before)
 
 
 def window(weights: Weights) -> int:
@@ -337,7 +378,7 @@ def _checkpoint(path: Path) -> Weights:
         return Weights(str(path), path / "model.gguf", "gguf", both, checkpoint=checkpoint)
     if "config.json" in manifest["files"]:
         return Weights(str(path), path, "safetensors", both, checkpoint=checkpoint)
-    return Weights(str(path), base.path, base.kind, both, adapter=path, checkpoint=checkpoint)
+    return Weights(str(path), base.path, base.kind, both, path, checkpoint, base.written)
 
 
 def _hub(name: str) -> Weights:

@@ -81,7 +81,7 @@ def write(checkpoint: Path, form: Form, encoding: str, target: Path) -> None:
         model, _ = add(model, weights.adapter)
     base = _base_of(checkpoint)
     if form == "gguf":
-        write_model(base.path, model.state_dict(), target, encoding=encoding.upper())
+        write_model(base.path, model.state_dict(), target, encoding=encoding.upper(), template=base.written)
         return
     import torch
     from transformers.utils import logging
@@ -94,6 +94,8 @@ def write(checkpoint: Path, form: Form, encoding: str, target: Path) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (base.path / name).is_file():
                 shutil.copyfile(base.path / name, target / name)
+        if base.written:
+            (target / "chat_template.jinja").write_text(base.written, encoding="utf-8")
         return
     template = files.template(base)
     tokenizer.save(str(target / "tokenizer.json"))

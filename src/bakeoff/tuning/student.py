@@ -73,7 +73,7 @@ class Student:
         if not sharding.writes():
             return
         if self.weights.kind == "gguf":
-            write_model(self.weights.path, state, out / "model.gguf")
+            write_model(self.weights.path, state, out / "model.gguf", template=self.weights.written)
             return
         quiet: Any = logging
         quiet.disable_progress_bar()
@@ -82,6 +82,8 @@ class Student:
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.weights.path / name).is_file():
                 shutil.copy2(self.weights.path / name, out / name)
+        if self.weights.written:
+            (out / "chat_template.jinja").write_text(self.weights.written, encoding="utf-8")
 
 
 def load(base: str) -> Student:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from bakeoff.errors import ModelError
 from bakeoff.models import weights as files
-from bakeoff.models.additions import add
+from bakeoff.models.additions import Switch
 from bakeoff.models.chat import render
 from bakeoff.models.devices import device, moved
 from bakeoff.models.gguf import load_for_training
 from bakeoff.models.llama import free_cores
+from bakeoff.models.local import Local
 from bakeoff.models.prefix import Prefix
 from bakeoff.types import Generation, Message, Pieces, Schema, Usage
 
@@ -26,21 +28,17 @@ PAD = 0
 """Any id will do: padding is masked."""
 
 
-class Generator:
-    """Greedy decoding in fp32; the model is loaded at the first use."""
+class Generator(Local):
+    """Greedy decoding in fp32; the model is loaded at the first use, checkpoints on it are switched per request."""
 
     def __init__(self, weights: files.Weights) -> None:
-        self.name = weights.name
-        self.weights = weights
-        self.template = files.template(weights)
+        super().__init__(weights, (), False)
         self.window = files.window(weights)
-        self._loaded: tuple[Any, Any, Prefix | None] | None = None
-        self._lock = threading.Lock()
+        self._shared = _Shared(weights.path)
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the weights, adapter included."""
-        return self.weights.fingerprint
+    def carries(self, weights: files.Weights) -> bool:
+        own = self.weights
+        return weights.adapter is not None and (weights.path, weights.written) == (own.path, own.written)
 
     def count(self, messages: Sequence[Message]) -> int:
         return len(self._encode(messages))
@@ -81,7 +79,7 @@ class Generator:
 
         A prompt that several texts share is read once.
         """
-        tokenizer = self._load()[1]
+        tokenizer = self._tokenizer
         sharing: dict[str, list[int]] = {}
         for place, (prompt, _) in enumerate(pairs):
             sharing.setdefault(prompt, []).append(place)
@@ -99,9 +97,9 @@ class Generator:
 
     def _likelihoods(self, prompt: Sequence[int], targets: Sequence[Sequence[int]]) -> list[tuple[float, int]]:
         """Of texts behind one prompt, from one batch; without a prompt the first token of each is given."""
-        model, _, prefix = self._load()
+        prefix = self._prefix
         past, first = prefix.cache(1) if prefix else None, None
-        with torch.no_grad():
+        with self._shared.base.on(self.weights.adapter) as model, torch.no_grad():
             if prompt:
                 output = model(input_ids=self._ids([prompt]), past_key_values=past, use_cache=True, logits_to_keep=1)
                 past, first = output.past_key_values, output.logits[0, -1]
@@ -139,7 +137,7 @@ class Generator:
 
     def _decode(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[tuple[int, float] | None]]:
         """The next token of every prompt and its log-probability, step by step; None for those that have ended."""
-        prefix = self._load()[2]
+        prefix = self._prefix
         before = prefix.length if prefix else 0
         longest = max(map(len, prompts), default=0)
         if before + longest + max_tokens > self.window:
@@ -168,8 +166,8 @@ class Generator:
     def _step(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
         """Logits [B, V] of the token after `ids` [B, T]; `mask` [B, all tokens so far]."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        with torch.no_grad():
-            output = self._model(
+        with self._shared.base.on(self.weights.adapter) as model, torch.no_grad():
+            output = model(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,
@@ -182,34 +180,55 @@ class Generator:
     # ------------------------------------------------------------ model
 
     @property
-    def _model(self) -> Any:
-        return self._load()[0]
+    def _tokenizer(self) -> Any:
+        return self._shared.tokenizer
 
-    def _load(self) -> tuple[Any, Any, Prefix | None]:
-        with self._lock:
-            if self._loaded is None:
-                torch.set_num_threads(free_cores())
-                model, tokenizer = load_for_training(self.weights.path)  # already in evaluation mode
-                prefix = None
-                if self.weights.adapter is not None:
-                    model, prefix = add(model, self.weights.adapter)
-                where = device()
-                self._loaded = moved(model, where), tokenizer, prefix.to(where) if prefix else None
-            return self._loaded
+    @property
+    def _prefix(self) -> Prefix | None:
+        return self._shared.base.before(self.weights.adapter)
 
     def _ids(self, numbers: Any) -> Tensor:
-        return torch.tensor(numbers, device=self._model.device)
+        return torch.tensor(numbers, device=self._shared.model.device)
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         text = render(self.template, messages)
-        ids: list[int] = self._load()[1].encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def _text(self, ids: Sequence[int]) -> str:
-        return str(self._load()[1].decode(ids, skip_special_tokens=True))
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
     def _stops(self) -> set[int]:
         """The end of the turn, and whatever else the model's own files name as an end."""
-        model, tokenizer, _ = self._load()
-        also = model.generation_config.eos_token_id
-        return {tokenizer.token_to_id(self.template.eos), *(also if isinstance(also, list) else [also])}
+        also = self._shared.model.generation_config.eos_token_id
+        return {self._tokenizer.token_to_id(self.template.eos), *(also if isinstance(also, list) else [also])}
+
+
+class _Shared:
+    """What a generator and its twins have in common, loaded when first asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loaded: tuple[Any, Any, Switch] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def model(self) -> Any:
+        return self._load()[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        return self._load()[1]
+
+    @property
+    def base(self) -> Switch:
+        return self._load()[2]
+
+    def _load(self) -> tuple[Any, Any, Switch]:
+        with self._lock:
+            if self._loaded is None:
+                torch.set_num_threads(free_cores())
+                model, tokenizer = load_for_training(self._path)  # already in evaluation mode
+                model = moved(model, device())
+                self._loaded = model, tokenizer, Switch(model)
+            return self._loaded
