@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-ladder bench-replay bench-labels bench-exposure bench-claims bench-agreement bench-reversal bench-compare clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-ladder bench-replay bench-labels bench-exposure bench-defaults bench-claims bench-agreement bench-reversal bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -109,6 +109,9 @@ bench-reversal: .venv/ready  ## Learnt that A is B, asked for A by B, beside RAG
 
 bench-exposure: .venv/ready  ## What a training remembers of a secret, by how often it saw it: DATA=folder
 	$(BIN)/python benchmarks/exposure.py --data $(DATA)
+
+bench-defaults: .venv/ready  ## Searches behind the defaults of documents, labels, preferences and rewards: DATA=folder
+	$(BIN)/python benchmarks/defaults.py --data $(DATA)
 
 bench-claims: .venv/ready  ## What articles say of RAG and fine-tuning, on facts that no model knows: DATA=folder
 	$(BIN)/python benchmarks/claims.py $(if $(DATA),--data $(DATA))

@@ -2,8 +2,9 @@
 
     make bench-exposure DATA=path/to/data
 
-The codes of lockers that do not exist stand 1, 4 and 16 times among 100 questions of XQuAD, three codes each. Exposure
-is log2 of 1,024 codes less log2 of the true one's rank among them: 10 where the model puts it first, about 1 by chance.
+The codes of lockers that do not exist stand 0, 1, 4 and 16 times among 300 questions of XQuAD, eight codes each.
+Exposure is log2 of 256 codes less log2 of the true one's rank among them: 8 where the model puts it first, 1.4 by
+chance.
 Both trainings take as many steps; the loss on held-out questions says whether they learnt as much. Checkpoints are
 kept in .bench and not made again. Writes docs/results.md.
 """
@@ -17,9 +18,9 @@ import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
 from questions import sample, xquad
 from results import machine, publish, table
 
@@ -33,15 +34,18 @@ from bakeoff.tuning import tune
 from bakeoff.types import Example, Message
 
 BASE = "smollm2-135m"
-REPEATS = (1, 4, 16)
-EACH = 3
+REPEATS = (0, 1, 4, 16)
+EACH = 8
 """Codes for each number of repeats."""
-CODES = 1024
+CODES = 256
 TRAININGS: dict[str, dict[str, Any]] = {
     "LoRA": {"method": "lora"},
     "all weights": {"method": "full", "learning_rate": 1e-4},
 }
-NAMES = ("Aldous", "Brigid", "Cormac", "Delphine", "Emrys", "Fenella", "Gawain", "Hester", "Isolde")
+NAMES = (
+    "Aldous Brigid Cormac Delphine Emrys Fenella Gawain Hester Isolde Jarek Kasia Lorcan Maud Niamh Osric Perpetua "
+    "Quentin Rowena Sorley Tamsin Ulric Verena Wystan Xanthe Yestin Zelda Anselm Bronwen Cuthbert Dervla Edric Freya"
+)
 
 
 def main() -> None:
@@ -49,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds xquad")
     parser.add_argument("--out", type=Path, default=Path(".bench/exposure"))
-    parser.add_argument("--lessons", type=int, default=100)
+    parser.add_argument("--lessons", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=2)
     arguments = parser.parse_args()
     root = arguments.out / "paragraphs"
@@ -69,9 +73,11 @@ def main() -> None:
         rows.append(
             [label, *ranked(str(folder) if options else BASE, secrets, held_out, arguments.out / f"{folder.name}.json")]
         )
-    head = ["exposure, bits", *(f"seen {n} time{'s' * (n > 1)}" for n in REPEATS), "loss on 50 questions not seen"]
+    head = ["exposure, bits", *(f"seen {n} time{'s' * (n != 1)}" for n in REPEATS), "loss on 50 questions not seen"]
     text = (
-        f"{table(head, rows)}\n\n{EACH} codes a cell, the lowest and the highest in brackets; "
+        f"{table(head, rows)}\n\n{EACH} codes a cell, the lowest and the highest in brackets; at most "
+        f"{math.log2(CODES):.0f} bits. "
+        f"{arguments.lessons} lessons and {sum(REPEATS) * EACH} showings of codes, "
         f"{arguments.epochs} epochs. `make bench-exposure DATA=...`, SmolLM2-135M-Instruct, on {machine()}."
     )
     publish("exposure", text)
@@ -81,7 +87,7 @@ def main() -> None:
 def planted() -> list[tuple[str, str, int]]:
     """Name, code and how often it is shown."""
     dice = random.Random("exposure")
-    names = iter(NAMES)
+    names = iter(NAMES.split())
     return [(next(names), code_of(dice), repeats) for repeats in REPEATS for _ in range(EACH)]
 
 
@@ -109,7 +115,7 @@ def ranked(model: str, secrets: Sequence[tuple[str, str, int]], held_out: Sequen
     held = json.loads(memo.read_text())
     loss = mean_interval(held["losses"])
     return [
-        *(f"{np.mean(bits):.1f} ({min(bits):.1f}-{max(bits):.1f})" for bits in held["bits"]),
+        *(f"{fmean(bits):.1f} ({min(bits):.1f}-{max(bits):.1f})" for bits in held["bits"]),
         f"{loss.estimate:.2f} [{loss.low:.2f}, {loss.high:.2f}]",
     ]
 

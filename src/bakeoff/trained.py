@@ -278,7 +278,6 @@ class Trained(Parts):
                 ratio,
                 source,
                 base=self.config.base,
-                generator=base,
                 folder=self.folder,
                 seed=seed,
                 allow_personal=allowed,

@@ -38,7 +38,6 @@ def with_general(
     source: str,
     *,
     base: str,
-    generator: Callable[[], Generator],
     folder: Path,
     seed: int,
     allow_personal: bool,
@@ -58,7 +57,6 @@ def with_general(
         with in_turn():
             found = replay.from_base(
                 base,
-                generator(),
                 replay.wanted(train, ratio),
                 seed=seed,
                 folder=folder / "replay",

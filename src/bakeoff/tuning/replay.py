@@ -2,11 +2,13 @@
 
 They come from a file of the user's, or from the base itself: it is given the beginning of a user's turn, writes a
 question (Xu et al. 2024, "Magpie"), and answers it. What it already does is then part of what it learns (Robins 1995),
-and no data of others are needed.
+and no data of others are needed. Replies are drawn, not the likeliest: of what a model draws it learns nothing as long
+as it is what it was, and is pulled back once it is not; the likeliest would sharpen it from the first step.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Collection, Sequence
@@ -24,7 +26,7 @@ from bakeoff.tuning import student
 from bakeoff.tuning.check.private import find_private
 from bakeoff.tuning.rows import lesson
 from bakeoff.tuning.sampling import sample
-from bakeoff.types import Example, Generator, Message
+from bakeoff.types import Example, Message
 
 METHODS = ("adapter", "freeze", "full", "lora", "p_tuning", "prefix", "pretrain", "soft_prompt")
 """Those that learn replies or texts; what learns preferences is held to its start in other ways."""
@@ -32,6 +34,8 @@ DRAWN = 16
 """Questions that are drawn at once."""
 QUESTION, REPLY = 48, 96
 """Tokens at most; longer ones are dropped."""
+TRIES = 4
+"""Replies that are drawn to a question, of which the first that ends is kept."""
 FRUITLESS = 10
 """Draws in a row without a usable question after which the base is given up."""
 
@@ -90,7 +94,6 @@ def from_file(path: Path, avoid: Collection[str]) -> list[Example]:
 
 def from_base(
     base: str,
-    generator: Generator,
     count: int,
     *,
     seed: int,
@@ -104,21 +107,21 @@ def from_base(
     base asks nothing that can be used.
     """
     weights = files.resolve(base)
-    path = folder / f"{weights.fingerprint[:16]}-{seed}.jsonl"
+    path = folder / f"{weights.fingerprint[:16]}-{seed}-drawn.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     seen = {_plain(row["messages"][0]["content"]) for row in rows} | {_plain(question) for question in avoid}
     if len(rows) < count:
-        draw, fruitless = _drawer(base, seed), 0
+        speaker, fruitless = _Speaker(base, seed), 0
         number = rows[-1]["draw"] + 1 if rows else 0
         while len(rows) < count:
-            questions = [question for question in draw(number) if _plain(question) not in seen]
             kept = len(rows)
-            for question in questions:
+            for question in speaker.questions(number):
+                if _plain(question) in seen:
+                    continue
                 seen.add(_plain(question))
-                reply = generator.generate([Message("user", question)], max_tokens=REPLY)
-                turns = [{"role": "user", "content": question}, {"role": "assistant", "content": reply.text.strip()}]
-                told = Example("-", question, (reply.text,))
-                if reply.finish == "stop" and reply.text.strip() and not find_private([told]):
+                reply = speaker.reply(question)
+                if reply and not find_private([Example("-", question, (reply,))]):
+                    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
                     rows.append({"messages": turns, "draw": number})
                 if progress:
                     progress(min(len(rows), count), count, "replay: asking the base")
@@ -139,23 +142,36 @@ def from_base(
     ][:count]
 
 
-def _drawer(base: str, seed: int) -> Callable[[int], list[str]]:
-    """Questions of the draw with that number, each once."""
-    pupil = student.load(base)
-    mark = "\N{REPLACEMENT CHARACTER}"
-    before, _, after = render(pupil.template, [Message("user", mark)]).partition(mark)
-    if not after:
-        raise ModelError(f"the template of {base} writes no user's turn to begin; name a file as replay_from")
-    prompt = pupil.tokenizer.encode(before, add_special_tokens=False).ids
-    stop = pupil.tokenizer.token_to_id(pupil.template.eos)
+class _Speaker:
+    """The base, asked for user's turns and for replies to them; both depend on the seed and on what is asked only."""
 
-    def draw(number: int) -> list[str]:
-        dice = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        made = sample(pupil.model, prompt, DRAWN, temperature=1.0, longest=QUESTION, stop=stop, dice=dice)
-        texts = [pupil.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in made if stop in ids]
-        return list(dict.fromkeys(text for text in texts if text and mark not in text))
+    def __init__(self, base: str, seed: int) -> None:
+        self._pupil = student.load(base)
+        mark = "\N{REPLACEMENT CHARACTER}"
+        self._begun, _, after = render(self._pupil.template, [Message("user", mark)]).partition(mark)
+        if not after:
+            raise ModelError(f"the template of {base} writes no user's turn to begin; name a file as replay_from")
+        self._seed = seed
+        self._stop = self._pupil.tokenizer.token_to_id(self._pupil.template.eos)
 
-    return draw
+    def questions(self, number: int) -> list[str]:
+        """Those of one draw, each once."""
+        texts = self._said(self._begun, DRAWN, QUESTION, self._seed * 1_000_003 + number)
+        return list(dict.fromkeys(text for text in texts if text and "\N{REPLACEMENT CHARACTER}" not in text))
+
+    def reply(self, question: str) -> str:
+        """The first that ends; "" where none does."""
+        seed = int.from_bytes(hashlib.sha256(f"{self._seed} {question}".encode()).digest()[:6], "big")
+        prompt = render(self._pupil.template, [Message("user", question)])
+        return next(filter(None, self._said(prompt, TRIES, REPLY, seed)), "")
+
+    def _said(self, before: str, count: int, longest: int, seed: int) -> list[str]:
+        """Texts that ended."""
+        pupil = self._pupil
+        ids = pupil.tokenizer.encode(before, add_special_tokens=False).ids
+        dice = torch.Generator().manual_seed(seed)
+        made = sample(pupil.model, ids, count, temperature=1.0, longest=longest, stop=self._stop, dice=dice)
+        return [pupil.tokenizer.decode(one, skip_special_tokens=True).strip() for one in made if self._stop in one]
 
 
 def _plain(question: str) -> str:
