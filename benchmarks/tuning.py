@@ -103,7 +103,8 @@ def lora_beside_trl(data: Path, count: int, folder: Path) -> None:
     total = sum(eaten.values())
     shares = ", ".join(f"{kind} {spent / total:.0%}" for kind, spent in eaten.items())
     text = (
-        f"{table(head, rows)}\n\nOf our time: {shares} ({PROFILED} lessons, torch's profiler). The loss before is {found['Bakeoff, LoRA'][0]['before']:.3f}. {count} lessons, "
+        f"{table(head, rows)}\n\nOf our time: {shares} ({PROFILED} lessons, torch's profiler). "
+        f"The loss before is {found['Bakeoff, LoRA'][0]['before']:.3f}. {count} lessons, "
         f"{ROUNDS} rounds; peak of a product of two bf16 matrices: {peak:.0f} GFLOP/s a core. "
         f"`make bench-tuning DATA=... PART=lora` on {machine()}."
     )
