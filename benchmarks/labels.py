@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -21,13 +22,17 @@ from typing import Any
 import numpy as np
 from results import machine, publish, table
 
-from bakeoff.models import embedder, heads
+from bakeoff.files import write_json
+from bakeoff.models import embedder, generator, heads
+from bakeoff.systems import Prompt
+from bakeoff.tuning import tune
 from bakeoff.tuning.methods import head
 from bakeoff.types import Example
 
 BASE = "smollm2-135m"
 FEATURES = {"minilm-int8": "minilm-int8", "base": f"pooled:{BASE}"}
 HEADS = (("minilm-int8", "logistic"), ("minilm-int8", "forest"), ("base", "logistic"))
+SHOTS = 8
 MOST_CLASSES = 20
 """With more the LoRA is left out, whose prompts name them all."""
 Rows = list[tuple[str, str]]
@@ -44,7 +49,7 @@ def main() -> None:
         "--base", nargs="*", default=["trec6"], help="sets for which the generator's own states are features, too: slow"
     )
     parser.add_argument("--lessons", type=int, default=0, help="examples that the LoRA learns from")
-    parser.add_argument("--asked", type=int, default=300, help="test examples that the LoRA answers")
+    parser.add_argument("--asked", type=int, default=200, help="test examples that prompts and the LoRA answer")
     arguments = parser.parse_args()
     missing = [name for name in arguments.sets if not (arguments.data / name).is_dir()]
     if missing:
@@ -64,13 +69,17 @@ def page(found: dict[str, dict[str, str]], arguments: argparse.Namespace) -> str
     rows = [[method, *(cells.get(name, "-") for name in arguments.sets)] for method, cells in found.items()]
     return (
         f"{table(['accuracy, percent', *arguments.sets], rows)}\n\n{arguments.seeds} seeds, the lowest and the highest "
-        f"in brackets; the LoRA answers {arguments.asked} of the test examples. `make bench-labels DATA=...` on "
-        f"{machine()}."
+        f"in brackets; prompts and the LoRA answer {arguments.asked} of the test examples. "
+        f"`make bench-labels DATA=...` on {machine()}."
     )
 
 
 def measured(name: str, arguments: argparse.Namespace) -> dict[str, str]:
     """Method -> accuracy on one set."""
+    memo = arguments.out / f"{name}-{arguments.lessons}-{arguments.asked}-{arguments.seeds}.json"
+    if memo.is_file():
+        held: dict[str, str] = json.loads(memo.read_text())
+        return held
     seen: dict[str, list[float]] = {}
     caches = {label: Cached(model) for label, model in FEATURES.items()}
     for seed in range(arguments.seeds):
@@ -82,12 +91,16 @@ def measured(name: str, arguments: argparse.Namespace) -> dict[str, str]:
             seen.setdefault(f"{label}, {kind}", []).append(right)
         if arguments.lessons and len({label for _, label in train}) <= MOST_CLASSES:
             learnt, checked, asked = train[: arguments.lessons], valid[:50], test[: arguments.asked]
+            seen.setdefault("prompt", []).append(a_prompt(learnt, asked, 0))
+            seen.setdefault(f"prompt, {SHOTS} examples", []).append(a_prompt(learnt, asked, SHOTS))
             right = a_lora(learnt, checked, asked, seed, arguments.out / f"{name}-lora-{seed}")
             seen.setdefault(f"LoRA, {arguments.lessons} lessons", []).append(right)
-    return {
+    cells = {
         method: f"{100 * np.mean(values):.1f} ({100 * min(values):.1f}-{100 * max(values):.1f})"
         for method, values in seen.items()
     }
+    write_json(memo, cells)
+    return cells
 
 
 def tf_idf(train: Rows, test: Rows) -> float:
@@ -115,20 +128,28 @@ def a_head(features: Any, kind: str, train: Rows, valid: Rows, test: Rows, seed:
     return float(np.mean([one == label for one, (_, label) in zip(said, test, strict=True)]))
 
 
-def a_lora(train: Rows, valid: Rows, test: Rows, seed: int, out: Path) -> float:
-    """Through the method `lora`: the label is the answer; what is written otherwise is wrong."""
-    from bakeoff.models import generator
-    from bakeoff.systems import Prompt
-    from bakeoff.tuning import tune
+def a_prompt(shown: Rows, test: Rows, shots: int) -> float:
+    """The base, told the labels, and shown so many examples."""
+    instruction, asked = instructed(shown), examples(shown)[:shots]
+    return answered(Prompt(generator(BASE), instruction=instruction, shots=asked), test)
 
-    instruction = "Answer with one of: " + ", ".join(sorted({label for _, label in train})) + "."
-    plain = Prompt(generator(BASE), instruction=instruction)
+
+def a_lora(train: Rows, valid: Rows, test: Rows, seed: int, out: Path) -> float:
+    """Through the method `lora`: the label is the answer."""
+    plain = Prompt(generator(BASE), instruction=instructed(train))
     if not out.is_dir():
         lessons, checked = ([plain.lesson(one) for one in examples(rows)] for rows in (train, valid))
         tune("lora", BASE, lessons, checked, out=out, seed=seed)
-    tuned = Prompt(generator(out), instruction=instruction)
-    right = sum(tuned.answer(text).text.strip() == label for text, label in test)
-    return right / len(test)
+    return answered(Prompt(generator(out), instruction=instructed(train)), test)
+
+
+def instructed(rows: Rows) -> str:
+    return "Answer with one of: " + ", ".join(sorted({label for _, label in rows})) + "."
+
+
+def answered(system: Prompt, test: Rows) -> float:
+    """Share of right labels; what is written otherwise is wrong."""
+    return sum(system.answer(text).text.strip() == label for text, label in test) / len(test)
 
 
 class Cached:
