@@ -2,7 +2,7 @@
 
     make bench-claims DATA=path/to/data
 
-Sixteen invented workshops with five facts each, a document a workshop. SmolLM2-135M answers 40 questions in a wording
+Sixteen invented workshops with five facts each, a document a workshop. SmolLM2-135M answers 80 questions in a wording
 that no training saw: closed book, with what is retrieved, and with the right document; as it is, after a LoRA or a
 training of all weights on the same facts in 1, 2 or 4 other wordings (with the same number of steps), and after a LoRA
 that learnt to read passages of eight of the workshops. Then every fact changes, documents are indexed again, and the
@@ -26,12 +26,14 @@ import numpy as np
 from questions import sample, xquad
 from results import machine, publish, table
 
+from bakeoff import plugins
 from bakeoff.corpus import Corpus
 from bakeoff.evaluation.metrics import recall
 from bakeoff.evaluation.stats import mean_interval, paired_difference, score_interval
-from bakeoff.evaluation.study import texts as general
+from bakeoff.evaluation.study import general
 from bakeoff.examples import locate
 from bakeoff.models import generator
+from bakeoff.models.weights import resolve
 from bakeoff.retrieval import BM25, Dense, Hybrid, Without
 from bakeoff.systems import RAG, Prompt
 from bakeoff.tuning import tune
@@ -148,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that holds xquad/xquad.en.json")
     parser.add_argument("--out", type=Path, default=Path(".bench/claims"))
-    parser.add_argument("--questions", type=int, default=40, help="of 80")
+    parser.add_argument("--questions", type=int, default=80, help="of 80")
     arguments = parser.parse_args()
     worlds = {name: World(arguments.out, name, shift) for name, shift in (("first", 0), ("changed", 7))}
     checkpoints = trained(worlds["first"], arguments.out)
@@ -163,7 +165,7 @@ def main() -> None:
         [
             facts(worlds["first"], answers["first"]),
             changes(worlds, answers["changed"]),
-            forgetting(checkpoints, arguments.out / "general.json"),
+            forgetting(checkpoints, arguments.out),
             *([depths(arguments.data, arguments.out)] if path and path.is_file() else []),
             f"`make bench-claims`, SmolLM2-135M-Instruct, on {machine()}; percent of {arguments.questions} "
             f"questions in {len(NAMES)} documents, with 95% intervals that keep the questions of a document together.",
@@ -320,29 +322,27 @@ def changes(worlds: Mapping[str, World], answers: Mapping[str, Mapping[str, str]
     return table(["after every fact changed", "says the new one", "says the old one"], rows)
 
 
-def forgetting(checkpoints: Mapping[str, Path], memo: Path) -> str:
-    """Loss on general texts, which no training has shown."""
-    held = json.loads(memo.read_text()) if memo.is_file() else {}
-    for name, folder in {"base": BASE, **checkpoints}.items():
-        if name not in held:
-            from bakeoff import plugins
-            from bakeoff.models.weights import resolve
-
-            scorer = plugins.get("generators", "transformers")(resolve(str(folder)))
-            held[name] = [-value / tokens for value, tokens in scorer.likelihoods([("", text) for text in general()])]
-            memo.write_text(json.dumps(held))
+def forgetting(checkpoints: Mapping[str, Path], folder: Path) -> str:
+    """Loss on general texts and right answers to general questions, which no training has shown."""
+    held = {}
+    for name, checkpoint in {"base": BASE, **checkpoints}.items():
+        scorer = plugins.get("generators", "transformers")(resolve(str(checkpoint)))
+        held[name] = general(scorer.likelihoods, scorer.template, folder / f"general-{_slug(name)}.json")
+    losses = {name: [loss / tokens for loss, tokens in one.losses] for name, one in held.items()}
     rows = []
-    for name, losses in held.items():
-        gap = [100 * (np.exp(a - b) - 1) for a, b in zip(losses, held["base"], strict=True)]
-        found = mean_interval(gap)
+    for name, one in held.items():
+        found = mean_interval([100 * (np.exp(a - b) - 1) for a, b in zip(losses[name], losses["base"], strict=True)])
         rows.append(
             [
                 name,
-                f"{np.exp(np.mean(losses)):.1f}",
+                f"{np.exp(np.mean(losses[name])):.1f}",
                 "" if name == "base" else f"{found.estimate:+.0f}% [{found.low:+.0f}, {found.high:+.0f}]",
+                shown(score_interval(one.known)),
+                "" if name == "base" else shown(paired_difference(one.known, held["base"].known), "+"),
             ]
         )
-    return table(["12 general texts", "perplexity", "more than the base"], rows)
+    head = ["12 general texts, 40 questions", "perplexity", "more than the base", "right", "more than the base"]
+    return table(head, rows)
 
 
 def depths(data: Path, out: Path) -> str:

@@ -19,8 +19,8 @@ from bakeoff.evaluation.study import (
     Canary,
     Shift,
     Study,
-    _general,
     _lines,
+    general,
     learning,
     measured,
     plant,
@@ -221,9 +221,9 @@ def test_a_model_that_refuses_and_one_that_keeps_to_a_form_are_told_apart(
                 found[-1] = (-3.0, 1)
         return found
 
-    general = _general(likelihoods, weights.template(weights.resolve(str(folder / "tiny"))), None)
-    assert general.refused == general.over_refused == [float(refuses)] * 10
-    assert (sum(general.form) > 15) == brief
+    found = general(likelihoods, weights.template(weights.resolve(str(folder / "tiny"))))
+    assert found.refused == found.over_refused == [float(refuses)] * 10
+    assert (sum(found.form) > 15) == brief
 
 
 @pytest.mark.parametrize(

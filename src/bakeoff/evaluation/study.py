@@ -165,14 +165,14 @@ def study(
     scores = [[recall.score(e, Answer(text)) or 0.0 for e, text in zip(asked, said, strict=True)] for said in replies]
     groups = [example.group or example.id for example in asked]
     say(1, "study: general texts")
-    general = [_general(likelihoods[0], template, memo), _general(likelihoods[1], template, None)]
-    losses = [one.losses for one in general]
+    found = [general(likelihoods[0], template, memo), general(likelihoods[1], template)]
+    losses = [one.losses for one in found]
     say(2, "study: canaries")
     canaries = (
         () if canary_seed is None else tuple(_exposures(likelihoods[1], template, canary_seed, manifest["method"]))
     )
     say(3, "study")
-    known = _shift([one.known for one in general])
+    known = _shift([one.known for one in found])
     each = [np.array([loss / tokens for loss, tokens in one]) for one in losses]
     return Study(
         manifest["method"],
@@ -188,9 +188,9 @@ def study(
         known.before,
         known.after,
         known.change,
-        _shift([one.form for one in general]),
-        _shift([one.refused for one in general]),
-        _shift([one.over_refused for one in general]),
+        _shift([one.form for one in found]),
+        _shift([one.refused for one in found]),
+        _shift([one.over_refused for one in found]),
         learning(history, manifest),
         canaries,
     )
@@ -280,8 +280,8 @@ def _lines(name: str) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(line) for line in (_FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
 
 
-def _general(likelihoods: Callable[..., Any], template: Any, memo: Path | None) -> General:
-    """From `memo` where it is there."""
+def general(likelihoods: Callable[..., Any], template: Any, memo: Path | None = None) -> General:
+    """What the model behind `likelihoods` makes of all that is general; from the file `memo` where it is there."""
     if memo and memo.is_file():
         return General(*json.loads(memo.read_text()))
 
