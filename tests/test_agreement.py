@@ -129,7 +129,7 @@ def test_a_metric_that_fails_is_counted_and_its_reason_said() -> None:
 ROWS: list[dict[str, object]] = [
     {"question": "Who may enter?", "references": ["nobody"], "answer": "Nobody may.", "right": 1, "system": "a"},
     {"question": "Who may leave?", "references": "everybody", "answer": "Ask Ada.", "label": "no", "note": "odd"},
-    {"question": "Who may stay?", "context": ["Only Ada may stay."], "answer": "Ada", "right": True},
+    {"question": "Who may stay?", "context": ["Only Ada may stay."], "facts": ["Ada"], "answer": "Ada", "right": 1},
 ]
 
 
@@ -137,7 +137,7 @@ def test_a_labelled_file_is_read_with_all_its_columns(tmp_path: Path) -> None:
     rows, unused = read_labelled(write(tmp_path / "labels.jsonl", ROWS))
     assert [row.right for row in rows] == [True, False, True]
     assert rows[1].example.references == ("everybody",) and rows[2].answer.hits[0].chunk.text == "Only Ada may stay."
-    assert (rows[0].system, unused) == ("a", ["note"])
+    assert (rows[0].system, rows[2].example.facts, unused) == ("a", ("Ada",), ["note"])
 
 
 def test_the_files_of_evouna_begin_and_halueval_are_read_as_they_were_published(tmp_path: Path) -> None:
@@ -183,7 +183,8 @@ def test_files_are_validated_without_a_project(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["validate-metrics", str(path), "-C", str(tmp_path), "--json"])
     (found,) = json.loads(result.output).values()
     assert result.exit_code == 0 and found["n"] == 9 and found["right"] == 6
-    assert {one["metric"]: one["n"] for one in found["metrics"]} == {"exact": 6, "f1": 6, "recall": 6, "support": 3}
+    scored = {one["metric"]: one["n"] for one in found["metrics"]}
+    assert scored == {"exact": 6, "f1": 6, "facts": 3, "recall": 6, "support": 3}
     shown = CliRunner().invoke(app, ["validate-metrics", str(path), "-C", str(tmp_path), "--metric", "recall"])
     assert "not used: note" in shown.output and "so few answers show little" in shown.output
 

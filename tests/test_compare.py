@@ -161,6 +161,37 @@ def test_questions_on_one_document_count_as_a_cluster(tmp_path: Path) -> None:
     assert together.high - together.low > alone.high - alone.low
 
 
+def test_macro_f1_and_mcc_are_of_all_answers_together(tmp_path: Path) -> None:
+    examples = [Example(f"q{n}", f"message {n}", label="rare" if n % 4 == 0 else "common") for n in range(40)]
+    always = Toy("always", lambda text: "common")
+    knows = Toy("knows", lambda text: "rare" if int(text.split()[1]) % 4 == 0 else "common")
+    comparison = compare([always, knows], examples, ("exact", "macro_f1", "mcc"), out=tmp_path)
+    rows = {row.system: row.metrics for row in comparison.table()}
+    shown = {(name, metric): found.estimate for name, row in rows.items() for metric, found in row.items() if found}
+    assert shown["always", "exact"] == 0.75
+    assert shown["always", "macro_f1"] == pytest.approx((2 * 0.75 / 1.75) / 2)
+    assert (shown["always", "mcc"], shown["knows", "macro_f1"], shown["knows", "mcc"]) == (0, 1, 1)
+    assert all(found.low < found.estimate for row in rows.values() for found in row.values() if found)
+    assert comparison.scores["knows", "q0"] == {"exact": 1, "macro_f1": None, "mcc": None}
+    few = compare([always, knows], [replace(one, label="") for one in examples], ("exact", "mcc"), out=tmp_path / "b")
+    assert few.table()[0].metrics["mcc"] is None
+
+
+def test_what_is_of_all_answers_together_cannot_decide(tmp_path: Path) -> None:
+    toy = adder()
+    with pytest.raises(ConfigError, match='of all answers together.*write metrics = ."exact", "mcc".'):
+        compare([toy], EXAMPLES, ("mcc", "exact"), out=tmp_path)
+    assert not toy.asked
+
+
+def test_runs_from_before_facts_and_formats_go_on(tmp_path: Path) -> None:
+    run([adder()], tmp_path)
+    assert "facts" not in (tmp_path / "examples.jsonl").read_text()
+    compared = replace(EXAMPLES[0], facts=("0",), format="[0-9]")
+    assert records.example(json.loads(records.line(compared))) == compared
+    assert examples_of(tmp_path) == EXAMPLES
+
+
 def test_slices_go_by_kind(tmp_path: Path) -> None:
     even = Toy("even", lambda text: "no" if int(text.split()[2]) % 2 else str(2 * int(text.split()[2])))
     slices = run([even], tmp_path).by_kind()
@@ -273,7 +304,8 @@ def test_what_cannot_be_compared_is_one_clear_error(
 def test_unknown_names_list_the_known_ones_before_anything_is_asked(tmp_path: Path) -> None:
     system = adder()
     with pytest.raises(
-        UnknownNameError, match=r"unknown metric 'recal': did you mean 'recall'\? known are citation_recall, citations"
+        UnknownNameError,
+        match=r"unknown metric 'recal': did you mean 'recall'\? known are choice, citation_recall, citations",
     ):
         compare([system], EXAMPLES, ["recal"], out=tmp_path)
     with pytest.raises(UnknownNameError, match="unknown baseline 'x': known are adder"):

@@ -6,6 +6,7 @@ import pytest
 
 from bakeoff.errors import BakeoffError, ConfigError, DataError
 from bakeoff.examples import Examples, load_examples, locate
+from bakeoff.examples import write as again
 from bakeoff.types import Chunk, Evidence, Example
 
 
@@ -29,6 +30,18 @@ def test_every_field_of_a_line_is_read(tmp_path: Path) -> None:
     assert (second.id, second.references, second.answerable) == ("q00003", ("That",), False)
 
 
+def test_facts_and_formats_are_read_from_every_file_and_written_again(tmp_path: Path) -> None:
+    schema = '{"type": "object", "required": ["days"]}'
+    lines = f'{{"question": "a", "facts": ["90 days"], "format": {schema}}}\n{{"question": "b", "format": "[0-9]+"}}\n'
+    first, second = load_examples(write(tmp_path, lines))
+    assert (first.facts, first.format, second.facts, second.format) == (("90 days",), schema, (), "[0-9]+")
+    again(load_examples(tmp_path / "questions.jsonl"), tmp_path / "again.jsonl")
+    assert list(load_examples(tmp_path / "again.jsonl")) == [first, second]
+    table = 'question,facts,format\na,"[""90 days""]","{""type"": ""object"", ""required"": [""days""]}"\n'
+    (row,) = load_examples(write(tmp_path, table, "q.csv"))
+    assert (row.facts, row.format) == (first.facts, first.format)
+
+
 def test_a_csv_file_is_read_too(tmp_path: Path) -> None:
     (example,) = load_examples(write(tmp_path, "question,answer,label\nWhy?,Because,cause\n", "q.csv"))
     assert (example.question, example.references, example.label) == ("Why?", ("Because",), "cause")
@@ -46,6 +59,11 @@ def test_a_csv_file_is_read_too(tmp_path: Path) -> None:
         ('{"question": "a", "references": [1]}\n', "'references' must be"),
         ('{"id": "x", "question": "a"}\n{"id": "x", "question": "b"}\n', "stands on line 1 too"),
         ('{"question": "a", "evidence": [{"quote": "b"}]}\n', "evidence needs a document"),
+        ('{"question": "a", "facts": ["b", 3]}\n', ":1: 'facts' must be a list of strings"),
+        ('{"question": "a", "facts": "b"}\n', ":1: 'facts' must be a list of strings: [\"90 days\""),
+        ('{"question": "a"}\n{"question": "b", "format": "("}\n', ":2: 'format': '(' is no regular expression"),
+        ('{"question": "a", "format": {"type": "text"}}\n', ":1: 'format': the JSON schema has \"text\" for 'type'"),
+        ('{"question": "a", "format": ["x"]}\n', ":1: 'format' is a list"),
         ('{"question": "a", "messages": [{"role": "robot", "content": ""}]}\n', "a message needs a role"),
     ],
 )

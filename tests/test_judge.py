@@ -164,7 +164,7 @@ def test_hand_checks_calibrate_the_judge_of_a_project(project: Path, monkeypatch
     ("table", "complaint"),
     [
         ("[metrics.judge]\n", "names no model"),
-        ("", r"the metric 'judge' needs a table \[metrics.judge\]"),
+        ("", r"\[metrics.judge\] names no model; write model = "),
         ('[metrics.judge]\nmodle = "m"\n', "did you mean 'model'"),
         ('[metrics.recall]\nmodel = "m"\n', "the metric 'recall' has no options; delete the table"),
         ('[metrics.jugde]\nmodel = "m"\n', "unknown metric 'jugde': did you mean 'judge'"),

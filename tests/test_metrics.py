@@ -3,6 +3,7 @@
 import importlib
 import math
 import random
+from collections import Counter
 from dataclasses import replace
 from types import ModuleType
 
@@ -10,10 +11,15 @@ import pytest
 
 from bakeoff import plugins
 from bakeoff.evaluation.metrics import (
+    _labels,
+    choice,
     citation_recall,
     citations,
     exact,
     f1,
+    facts,
+    macro_f1,
+    mcc,
     mrr,
     ndcg,
     recall,
@@ -333,6 +339,94 @@ def test_retrieval_metrics_agree_with_ir_measures() -> None:
         assert mrr.score(asked, Answer("", hits=hits)) == pytest.approx(theirs[ir.RR])
 
 
+# ---------------------------------------------------------------- facts, choices and labels
+
+NOTICE = Example("q", "How is the contract ended?", facts=("90 days", "in writing", "5 March 2020", "not by e-mail"))
+
+
+@pytest.mark.parametrize(
+    ("said", "stated"),
+    [
+        ("In writing, ninety days before its end, by 2020-03-05, and not by e-mail [1].", 4),
+        ("In writing and 30 days before.", 1),
+        ("90 days before 5 March 2019.", 1),
+        ("Not in writing, 90 days or 3 months or 1 year.", 0),
+        ("", 0),
+    ],
+)
+def test_a_fact_is_stated_in_any_clothes_and_never_by_half(said: str, stated: int) -> None:
+    assert facts.score(NOTICE, Answer(said)) == stated / 4
+
+
+def test_facts_are_scored_where_some_are_listed_and_must_be_said() -> None:
+    assert facts.score(example("Paris"), Answer("Paris")) is None
+    assert facts.score(replace(NOTICE, answerable=False), Answer("90 days")) is None
+    assert facts.score(NOTICE, Answer("90 days? I don't know.", "abstained")) == 0
+
+
+CAPITAL = "What is the capital of France?\nA) Lyon\nB) Paris\nC) Paris and Lyon\nD) the city of Nice"
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        ("B", 1),
+        ("b.", 1),
+        ("(B) Paris", 1),
+        ("B) Lyon", 1),
+        ("The answer is B, the largest city.", 1),
+        ("The correct answer is: **B**", 1),
+        ("Option A is wrong, so is option C. Answer: B [1]", 1),
+        ("A city of France: Paris.", 1),
+        ("I think it is Paris.", 1),
+        ("A", 0),
+        ("The answer is C.", 0),
+        ("Paris and Lyon", 0),
+        ("(A) or (B)", 0),
+        ("Nice city, Paris", 0),
+        ("Marseille", 0),
+        ("", 0),
+    ],
+)
+def test_a_choice_is_told_by_letter_or_in_words_and_must_be_one(said: str, right: int) -> None:
+    for reference in ("B", "Paris", "B) Paris"):
+        assert choice.score(Example("q", CAPITAL, (reference,)), Answer(said)) == right
+
+
+def test_a_choice_needs_options_and_a_reference_among_them() -> None:
+    assert choice.score(Example("q", "What is the capital?", ("B",)), Answer("B")) is None
+    assert choice.score(Example("q", "Which?\nA) one\nC) three", ("A",)), Answer("A")) is None
+    assert choice.score(Example("q", CAPITAL, ("Berlin",)), Answer("B")) is None
+    refusal = Answer("I don't know.", "abstained")
+    assert choice.score(Example("q", CAPITAL, ("B",)), refusal) == 0
+    assert choice.score(Example("q", CAPITAL, answerable=False), refusal) == 1
+
+
+def test_macro_f1_and_mcc_agree_with_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    draw = random.Random(5)
+    for _ in range(30):
+        right = [draw.choice("aaaab") if draw.random() < 0.8 else draw.choice("cd") for _ in range(draw.randint(2, 60))]
+        said = [label if draw.random() < 0.6 else draw.choice(["a", "b", "e"]) for label in right]
+        labels = sorted(set(right))
+        counts = Counter(zip(right, said, strict=True))
+        theirs = sklearn.f1_score(right, said, labels=labels, average="macro", zero_division=0)
+        assert macro_f1.pooled(counts) == pytest.approx(theirs)
+        known = [label if label in labels else "" for label in said]
+        assert mcc.pooled(counts) == pytest.approx(sklearn.matthews_corrcoef(right, known))
+
+
+def test_a_label_is_read_as_exact_reads_it_and_a_refusal_is_none() -> None:
+    asked = example(label="Card lost")
+    for text in ("card lost.", "The card-lost", "lost", "It is card lost", ""):
+        pair = _labels.pair(asked, Answer(text))
+        assert pair is not None
+        assert float(pair[0] == pair[1]) == exact.score(asked, Answer(text))
+    assert _labels.pair(asked, Answer("card lost", "abstained")) == ("card lost", "")
+    assert _labels.pair(example("card lost"), Answer("card lost")) is None
+    assert macro_f1.score(asked, Answer("card lost")) is None and mcc.score(asked, Answer("card lost")) is None
+
+
 # ---------------------------------------------------------------- plug-ins
 
 
@@ -348,6 +442,11 @@ def test_every_metric_says_what_it_is_about() -> None:
         "mrr",
         "citations",
         "citation_recall",
+        "facts",
+        "format",
+        "choice",
+        "macro_f1",
+        "mcc",
     } <= set(found)
     for name in found:
         module = importlib.import_module(f"bakeoff.evaluation.metrics.{name}")

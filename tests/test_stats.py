@@ -1,13 +1,14 @@
 """Every routine against a simulation whose truth is known."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 from scipy import stats as reference
 
 from bakeoff.evaluation import stats
+from bakeoff.evaluation.metrics import macro_f1
 from bakeoff.evaluation.stats import Interval
 
 DRAWS = 1500
@@ -85,6 +86,37 @@ def test_one_document_says_nothing_about_others() -> None:
     assert (interval.low, interval.high) == (0, 1)
     half = stats.score_interval([0.5])
     assert (half.low, half.high) == (0, 1)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_jackknife_covers_macro_f1(draw: np.random.Generator, size: int) -> None:
+    shares = np.array([[0.45, 0.03, 0.02], [0.1, 0.18, 0.02], [0.05, 0.02, 0.13]])
+    pairs = [(right, said) for right in "abc" for said in "abc"]
+    truth = macro_f1.pooled({pair: round(share * 1000) for pair, share in zip(pairs, shares.flat, strict=True)})
+
+    def sample() -> Interval:
+        # Half of a cluster's answers are its first one again.
+        drawn = draw.choice(9, size=(60, size), p=shares.ravel())
+        drawn = np.where(draw.random((60, size)) < 0.5, drawn[:, :1], drawn)
+        groups = [str(cluster) for cluster in range(60) for _ in range(size)]
+        return stats.jackknife(macro_f1.pooled, [pairs[place] for place in drawn.flat], groups)
+
+    assert 0.92 < np.mean([covers(sample(), truth) for _ in range(300)]) < 0.98
+
+
+def test_the_jackknife_of_a_mean_is_students_t_and_never_certain() -> None:
+    def mean(counts: Mapping[float, int]) -> float:
+        return sum(value * n for value, n in counts.items()) / sum(counts.values())
+
+    values = [0.2, 0.4, 0.9, 1.0, 0.0, 0.4]
+    ours, theirs = stats.jackknife(mean, values), stats.mean_interval(values)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    alike = stats.jackknife(mean, [1.0] * 20)
+    assert (alike.high, alike.n) == (1, 20) and 0.7 < alike.low < 0.9
+    below = stats.jackknife(lambda counts: 0.0, ["a"] * 20, least=-1.0)
+    assert below.low < 0 < below.high
+    one = stats.jackknife(mean, [0.5, 1.0], ["same", "same"], least=-1.0)
+    assert (one.low, one.high) == (-1, 1)
 
 
 def test_percentile_intervals_cover(draw: np.random.Generator) -> None:

@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 import scripted_endpoint
 from bakeoff import cli
 from bakeoff.errors import ConfigError, UnknownNameError
-from bakeoff.evaluation.metrics import recall
+from bakeoff.evaluation.metrics import Scoring, facts, recall
+from bakeoff.examples import load_examples
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.project import Project
 from bakeoff.scaffold import TEMPLATES as PROJECTS
 from bakeoff.systems import RAG
 from bakeoff.systems.templates import TEMPLATES
-from bakeoff.types import Message
+from bakeoff.types import Answer, Example, Message
 from test_systems import TITAN, Listener, Shelf
 
 EXAMPLES = Path(__file__).parents[1] / "src" / "bakeoff" / "templates"
@@ -102,6 +103,24 @@ def test_the_evidence_of_a_template_stands_in_its_documents_and_holds_the_answer
         if row.get("evidence") and row["references"][0] != "no" and not row["references"][0].startswith("that the"):
             quotes = " ".join(evidence["quote"] for evidence in row["evidence"])
             assert any(recall.recall(quotes, reference) >= 0.5 for reference in row["references"]), row["question"]
+
+
+def test_the_references_of_a_template_state_its_facts_and_obey_its_form() -> None:
+    stated = 0
+    for name in TEMPLATES_OF_PROJECTS:
+        project = Project(EXAMPLES / name)
+        form = project.metric("format")
+        assert isinstance(form, Scoring)
+        limits = project.config.compare
+        assert limits.max_p95_seconds or limits.max_prompt_tokens, f"{name} has no limit"
+        for example in load_examples(EXAMPLES / name / project.config.examples.path):
+            right = example.references[0] if example.references else example.label
+            assert facts.score(example, Answer(right)) in (None, 1), example
+            assert not example.label or form.score(example, Answer(right)) == 1, example
+            stated += len(example.facts)
+    assert stated > 30
+    term = Example("q", "The warranty covers the dimmer.", facts=("Dimmsteller",))
+    assert facts.score(term, Answer("Die Gewährleistung umfasst den Dimmer.")) == 0
 
 
 def test_the_classifier_of_the_intent_template_beats_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

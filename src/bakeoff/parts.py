@@ -149,6 +149,9 @@ class Parts:
     @cached_property
     def metrics(self) -> list[str | Scoring]:
         """Those of `[compare]`, the deciding one first; with options from `[metrics.<name>]` they are built here."""
+        from bakeoff.evaluation.metrics import check_deciding
+
+        check_deciding(self.config.compare.metrics)
         return [self.metric(name) for name in self.config.compare.metrics]
 
     def metric(self, name: str) -> str | Scoring:
@@ -159,8 +162,7 @@ class Parts:
         make = getattr(module, "make", None)
         if make is None and options is None:
             return name
-        if options is None:
-            raise ConfigError(f"the metric {name!r} needs a table [metrics.{name}] in {config.FILE}; {module.ABOUT}")
+        options = options or {}
         if make is None:
             raise ConfigError(f"{config.FILE} [metrics.{name}]: the metric {name!r} has no options; delete the table")
         config.check_options(f"{config.FILE} [metrics.{name}]", options, make, also={})

@@ -135,6 +135,10 @@ class Example:
     """`train`, `valid` or `test` where the data's author has divided it; empty leaves it to `Examples.split`."""
     text: str = ""
     """Running text, for continued training; an example that has it asks nothing and has no other fields to learn."""
+    facts: tuple[str, ...] = ()
+    """What a reply must state, a few words each; house terms, for a translation."""
+    format: str = ""
+    """The form a reply must have: a regular expression for the whole of it, or a JSON schema, which begins with {."""
 
 
 @dataclass(frozen=True, slots=True)

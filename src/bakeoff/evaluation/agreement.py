@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 Progress = Callable[[int, int, str], None]
 
-COLUMNS = ("question", "references", "answer", "context", "right", "label", "system", "group")
+COLUMNS = ("question", "references", "facts", "answer", "context", "right", "label", "system", "group")
 SAMPLE = '{"question": "Who may travel first class?", "references": ["nobody"], "answer": "No one", "right": 1}'
 YES = {"1", "1.0", "yes", "y", "true", "right", "correct"}
 NO = {"0", "0.0", "no", "n", "false", "wrong", "incorrect"}
@@ -306,7 +306,11 @@ def _labelled(row: Row) -> Labelled:
             raise DataError(f"{row.where}: {name!r} is missing or no text; a row looks like {SAMPLE}")
     right = _verdict(row, values)
     example = Example(
-        row.where, values["question"], _texts(row, values, "references"), group=str(values.get("group") or "")
+        row.where,
+        values["question"],
+        _texts(row, values, "references"),
+        group=str(values.get("group") or ""),
+        facts=_texts(row, values, "facts"),
     )
     answer = answered(values["answer"], _texts(row, values, "context"))
     return Labelled(example, answer, right, str(values.get("system") or ""))

@@ -26,7 +26,7 @@ from bakeoff.evaluation.attack import rates
 from bakeoff.evaluation.comparison import Abstentions, Comparison, Difference, Row, Verdict
 from bakeoff.evaluation.diagnosis import load_all
 from bakeoff.evaluation.freshness import load_all as load_freshness
-from bakeoff.evaluation.metrics import Scoring, scoring
+from bakeoff.evaluation.metrics import Scoring, check_deciding, pooled, scoring
 from bakeoff.evaluation.sharing import Work
 from bakeoff.evaluation.stats import Interval
 from bakeoff.files import write_atomically
@@ -81,6 +81,7 @@ def compare(
     are surely more than so much worse than another, as a share of questions. `work`: what `systems` share; then so
     many questions are asked one at a time, for latency and memory, and the others as many at once as the models take.
     """
+    check_deciding(metrics)
     scorings = [scoring(metric) for metric in metrics]
     ask = partial(
         collect,
@@ -223,6 +224,7 @@ def load(out: Path) -> Comparison:
         examples={example.id: example for example in examples_of(out)},
         trials=tuple(trial for trial in trials if trial.system in systems),
         scores=scores,
+        pooled=pooled({row["metric"] for row in rows}),
         baseline=run["baseline"],
         seed=run["seed"],
         failures=tuple(

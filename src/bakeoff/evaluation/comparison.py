@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from bakeoff.evaluation import checks, stats, text
 from bakeoff.evaluation.costs import BreakEven, Cost, cost
 from bakeoff.evaluation.diagnosis import Diagnosis
 from bakeoff.evaluation.freshness import Freshness
+from bakeoff.evaluation.metrics import Pooled, _labels
 from bakeoff.evaluation.race import Race
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.types import Example, Trial
@@ -101,6 +102,8 @@ class Comparison:
     trials: tuple[Trial, ...]
     scores: Mapping[tuple[str, str], Mapping[str, float | None]]
     """(system, example id) -> metric -> score; None where the metric does not apply."""
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
+    """Metric -> how it is made of all answers together; no single answer has a score by it."""
     baseline: str = ""
     """The system that the others are held against; by default the first."""
     seed: int = 0
@@ -199,6 +202,8 @@ class Comparison:
     def interval(self, system: str, metric: str, ids: Sequence[str] | None = None) -> Interval | None:
         """Mean score with its interval, over `ids` or all examples; None where there is no score."""
         wanted = self.examples if ids is None else ids
+        if metric in self.pooled:
+            return self._pooled_interval(system, self.pooled[metric], set(wanted))
         ids = [id for id in wanted if self._score(system, id, metric) is not None]
         return self._mean_interval(system, self.values(system, metric, ids), self.groups(ids)) if ids else None
 
@@ -403,6 +408,15 @@ class Comparison:
         if self._is_out(system):
             return stats.anytime_interval(values, groups)
         return stats.score_interval(values, groups)
+
+    def _pooled_interval(self, system: str, metric: Pooled, wanted: Set[str]) -> Interval | None:
+        """None without labels, and for a system that a race left out: it was asked few questions."""
+        trials = [trial for trial in self._trials[system] if trial.example_id in wanted]
+        read = {trial.example_id: _labels.pair(self.examples[trial.example_id], trial.answer) for trial in trials}
+        pairs = {id: pair for id, pair in read.items() if pair}
+        if not pairs or self._is_out(system):
+            return None
+        return stats.jackknife(metric.score, list(pairs.values()), self.groups(list(pairs)), least=metric.least)
 
     def _is_out(self, system: str) -> bool:
         return self.race is not None and system in self.race.out

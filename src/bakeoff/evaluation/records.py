@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import DataError
+from bakeoff.examples import fields
 from bakeoff.types import Answer, Chunk, Citation, Evidence, Example, Hit, Message, Sentence, Step, Trial, Usage
 
 
 def line(record: Trial | Example | Mapping[str, Any]) -> str:
     """One line of JSON in ASCII, so that no text - half an emoji, say - can break the file."""
     # `float` takes the numpy numbers that a user's own system may have put into its answer.
+    if isinstance(record, Example):
+        record = fields(record)
     return json.dumps(dict(record) if isinstance(record, Mapping) else asdict(record), default=float) + "\n"
 
 
@@ -68,4 +71,5 @@ def example(row: Mapping[str, Any]) -> Example:
     """The inverse of `line` for an example."""
     evidence = tuple(Evidence(**item) for item in row["evidence"])
     messages = tuple(Message(**item) for item in row["messages"])
-    return Example(**{**row, "references": tuple(row["references"]), "evidence": evidence, "messages": messages})
+    several = {name: tuple(row.get(name, ())) for name in ("references", "facts")}
+    return Example(**{**row, **several, "evidence": evidence, "messages": messages})

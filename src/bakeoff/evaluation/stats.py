@@ -7,8 +7,10 @@ None means that every question stands alone. Every routine is checked by simulat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +18,7 @@ from scipy.stats import binom, norm, t
 
 Floats = NDArray[np.float64]
 Groups = Sequence[str] | None
+T = TypeVar("T", bound=Hashable)
 
 LEVEL = 0.05
 POWER = 0.8
@@ -83,6 +86,32 @@ def score_interval(values: ArrayLike, groups: Groups = None) -> Interval:
     independent = min(len(x), mean * (1 - mean) / error**2) if error else clusters
     ends = wilson(mean * independent, independent, t_critical(clusters - 1))
     return Interval(mean, ends.low, ends.high, len(x))
+
+
+def jackknife(
+    statistic: Callable[[Counter[T]], float], values: Sequence[T], groups: Groups = None, *, least: float = 0.0
+) -> Interval:
+    """Interval of what is no mean, such as macro-F1, made of how often each value occurs: t(C-1), a cluster left out.
+
+    `statistic` goes from `least` to 1. Where leaving out any cluster changes nothing, that is no certainty: Wilson's
+    interval at one observation a cluster, on that scale.
+    """
+    clusters: dict[str, Counter[T]] = defaultdict(Counter)
+    for place, value in enumerate(values):
+        clusters[groups[place] if groups else str(place)][value] += 1
+    total, c = Counter(values), len(clusters)
+    estimate = statistic(total)
+    if c < 2:
+        return Interval(estimate, least, 1.0, len(values))
+    # Clusters that hold the same leave the same behind: most do.
+    alike = Counter(frozenset(held.items()) for held in clusters.values())
+    left = np.repeat([statistic(total - Counter(dict(held))) for held in alike], list(alike.values()))
+    half = t_critical(c - 1) * math.sqrt((c - 1) / c * float(((left - left.mean()) ** 2).sum()))
+    if half > 1e-12:
+        return Interval(estimate, estimate - half, estimate + half, len(values)).clip(least, 1.0)
+    ends = wilson((estimate - least) / (1 - least) * c, c, t_critical(c - 1))
+    low, high = (least + (1 - least) * end for end in (ends.low, ends.high))
+    return Interval(estimate, low, high, len(values))
 
 
 def percentile(values: ArrayLike, share: float) -> Interval:

@@ -11,13 +11,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.examples.files import read
 from bakeoff.examples.formats import SAMPLE, recognise
 from bakeoff.files import write_atomically
 from bakeoff.types import Evidence, Example
+
+
+def fields(example: Example) -> dict[str, Any]:
+    """As a dictionary. `facts` and `format` are left out where empty: hashes from before there were any still hold."""
+    new = ("facts", "format")
+    return {name: value for name, value in asdict(example).items() if value or name not in new}
 
 
 def write(examples: Sequence[Example], path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Besides the formats that trainers have made common there is ours: `question` and, as far as known, `references` (a list;
 or `answer`, one string), `evidence` ([{document, quote}] or [{document, start, end}]), `group`, `kind`, `label`,
-`rejected`, `messages`, `answerable`, `split` and `id`. Of these, `group`, `kind`, `split` and `id` may stand in all.
+`rejected`, `messages`, `answerable`, `facts` (a list), `format` (a regular expression, or a JSON schema), `split` and
+`id`. Of these, `group`, `kind`, `split` and `id` may stand in all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from bakeoff.errors import DataError
+from bakeoff.examples import replies
 from bakeoff.examples.files import PARTS, SAMPLE, Row
 from bakeoff.types import Evidence, Example, Message
 
@@ -32,6 +34,8 @@ FIELDS = (
     "kind",
     "answerable",
     "split",
+    "facts",
+    "format",
 )
 SHARED = ("id", "group", "kind", "split")
 ROLES: dict[str, Literal["system", "user", "assistant"]] = {
@@ -143,6 +147,8 @@ def _known(row: Row) -> dict[str, Any]:
         "evidence": tuple(_evidence(row.where, item) for item in _list(row, "evidence")),
         "rejected": _text(row, "rejected"),
         "label": _text(row, "label"),
+        "facts": _facts(row),
+        "format": _format(row),
     }
     answerable = str(values.get("answerable", True)).lower() not in ("false", "0", "no")
     return {**{name: value for name, value in found.items() if value}, "answerable": answerable}
@@ -296,6 +302,28 @@ def _evidence(where: str, item: Any) -> Evidence:
         raise DataError(f'{where}: evidence needs a document and a quote: {{"document": "a.md", "quote": "..."}}')
     start, end = int(item.get("start", -1)), int(item.get("end", -1))
     return Evidence(str(item["document"]), start, end, str(item.get("quote", "")))
+
+
+def _facts(row: Row) -> tuple[str, ...]:
+    try:
+        facts = _list(row, "facts")
+    except DataError:
+        facts = [None]
+    if not all(isinstance(fact, str) and fact.strip() for fact in facts):
+        raise DataError(f'{row.where}: \'facts\' must be a list of strings: ["90 days", "in writing"]')
+    return tuple(facts)
+
+
+def _format(row: Row) -> str:
+    """A JSON schema may stand there as it is."""
+    value = row.values.get("format")
+    stated = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else _text(row, "format")
+    try:
+        if stated:
+            replies.form(stated)
+    except ValueError as error:
+        raise DataError(f"{row.where}: 'format': {error}") from error
+    return stated
 
 
 QUESTIONS, KTO = "questions", "preference (KTO)"

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from bakeoff import plugins
 from bakeoff.config import check_options
 from bakeoff.errors import ConfigError, DataError, ModelError
+from bakeoff.examples import fields
 from bakeoff.files import sync_folder, write_json
 from bakeoff.memory import forget_peak, peak_mb
 from bakeoff.models import weights
@@ -259,7 +259,7 @@ def _versions() -> dict[str, str]:
 
 def sha256_of(examples: Sequence[Example]) -> str:
     """Of all that the examples hold."""
-    data = json.dumps([asdict(example) for example in examples], sort_keys=True, ensure_ascii=False)
+    data = json.dumps([fields(example) for example in examples], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(data.encode()).hexdigest()
 
 

@@ -75,9 +75,14 @@ _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[%$€£]")
 _CLAUSE_END = re.compile(r"[,;:!?\n]|\.(?!\d)")
 
 
+def reply(text: str) -> str:
+    """What is replied: without thinking blocks."""
+    return _THINKING.sub("", text).strip()
+
+
 def spoken(text: str) -> str:
     """What was said: without thinking blocks and citation marks."""
-    return _MARK.sub("", _THINKING.sub("", text)).strip()
+    return _MARK.sub("", reply(text)).strip()
 
 
 @lru_cache(maxsize=4096)
