@@ -62,7 +62,7 @@ def test_a_csv_file_is_read_too(tmp_path: Path) -> None:
         ('{"question": "a", "facts": ["b", 3]}\n', ":1: 'facts' must be a list of strings"),
         ('{"question": "a", "facts": "b"}\n', ":1: 'facts' must be a list of strings: [\"90 days\""),
         ('{"question": "a"}\n{"question": "b", "format": "("}\n', ":2: 'format': '(' is no regular expression"),
-        ('{"question": "a", "format": {"type": "text"}}\n', ":1: 'format': the JSON schema has \"text\" for 'type'"),
+        ('{"question": "a", "format": {"type": "text"}}\n', ":1: 'format': the JSON schema is wrong at $.type: 'text'"),
         ('{"question": "a", "format": ["x"]}\n', ":1: 'format' is a list"),
         ('{"question": "a", "messages": [{"role": "robot", "content": ""}]}\n', "a message needs a role"),
     ],
