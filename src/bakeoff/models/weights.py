@@ -154,8 +154,10 @@ def _written(name: str) -> Weights:
         try:
             source = Path(template).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise ModelError(
-                f"{name}: there is no chat template {template!r} ({error}); name a Jinja file behind #, or alpaca"
+                f"{name}: the chat template {template!r} cannot be read ({reason}); name a Jinja file behind #, or "
+                "alpaca"
             ) from error
     found = resolve(plain)
     if found.checkpoint:
