@@ -208,5 +208,46 @@ def test_a_diagnosis_is_read_back_as_it_was_saved_and_only_for_the_same_settings
     assert "next: retrieval miss" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("ingredients", "recipe", "errors", "says"),
+    [
+        (20, 5, 0, "ingredients:"),
+        (5, 20, 0, "recipe:"),
+        (8, 7, 0, "both:"),
+        (40, 60, 0, "recipe:"),
+        (3, 3, 0, "too few"),
+        (12, 5, 0, "too few"),
+        (7, 8, 40, "both:"),
+        (0, 0, 9, "errors:"),
+        (0, 0, 0, "nothing is wrong"),
+    ],
+)
+def test_both_is_said_where_each_side_is_shown_and_else_that_they_are_too_few(
+    ingredients: int, recipe: int, errors: int, says: str
+) -> None:
+    kinds = ["chunking"] * ingredients + ["misread"] * recipe + ["error"] * errors
+    findings = [finding(str(n), cause) for n, cause in enumerate(kinds)]
+    found = diagnosis("rag", findings, {str(n): str(n) for n in range(150)}, memory={}, declined={})
+    assert found.verdict.startswith(says) and found.verdict in (str(found) if kinds else found.verdict)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(20, 0.65), (30, 0.85), (60, 0.9)])
+def test_both_is_found_at_half_and_half_and_not_where_one_side_has_little(wrong: int, told: float) -> None:
+    def said(share: float, documents: int) -> Counter[str]:
+        draw, verdicts = random.Random(1), Counter[str]()
+        asked = {str(n): str(n % documents) for n in range(wrong)}
+        for _ in range(400):
+            findings = [finding(id, "chunking" if draw.random() < share else "misread") for id in asked]
+            verdicts[diagnosis("rag", findings, asked, memory={}, declined={}).verdict.split(":")[0]] += 1
+        return verdicts
+
+    half = said(0.5, wrong)
+    assert half["both"] >= told * 400 and half["ingredients"] + half["recipe"] <= 0.07 * 400
+    for share in (0.2, 0.8):
+        assert said(share, wrong)["both"] <= 0.05 * 400
+    clustered = said(0.5, wrong // 3)
+    assert clustered["ingredients"] + clustered["recipe"] <= 0.08 * 400
+
+
 def test_every_cause_says_what_to_do_with_a_command() -> None:
     assert all("bakeoff " in cause.next and cause.says for cause in CAUSES.values())
