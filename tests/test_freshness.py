@@ -166,6 +166,18 @@ def test_only_answers_that_followed_say_how_soon() -> None:
     assert never.seconds() is None and "no answer says a new value" in str(never)
 
 
+def test_a_long_answer_is_new_only_where_it_says_the_new_value(examples: list[Example], twin: Copy) -> None:
+    long = "Good light to you. Tickets are booked 11 days before. Keep the wick trimmed."
+    (fact,) = plant([replace(examples[0], references=(long,))], twin.corpus, twin.files, 1)
+    assert "Keep the wick trimmed" in fact.references[1][0]
+    for change in ("edit", "add", "delete"):
+        assert freshness._said(fact, change, Answer(long)) == "old"
+    assert freshness._said(fact, "edit", Answer(long.replace("11", fact.values[1]))) == "new"
+    assert (
+        freshness._said(fact, "edit", Answer(f"Good light to you. Tickets are booked {fact.values[1]} days.")) == "new"
+    )
+
+
 class Broken:
     """Cannot answer, and says so in the words of the right answer."""
 

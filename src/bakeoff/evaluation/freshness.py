@@ -340,7 +340,7 @@ def measure(
         if progress:
             progress(number, len(facts), f"freshness: {fact.document_id}")
         for system in systems:
-            knew[system.name].append(float(_says(fact.references[0], _answer(system, fact.question))))
+            knew[system.name].append(float(_says(fact, 0, _answer(system, fact.question))))
         for change, indexing in _changes(fact, copy):
             for system in systems:
                 start = time.perf_counter()
@@ -387,15 +387,20 @@ def _changes(fact: Fact, copy: Copy) -> Iterator[tuple[Change, float]]:
 
 def _said(fact: Fact, change: Change, answer: Answer) -> Said:
     now = {"edit": 1, "delete": None, "add": 2}[change]
-    said = [place for place, references in enumerate(fact.references) if _says(references, answer)]
+    said = [place for place in range(len(fact.values)) if _says(fact, place, answer)]
     if now in said:
         return "new"
     return "old" if said else "neither"
 
 
-def _says(references: Sequence[str], answer: Answer) -> bool:
+def _says(fact: Fact, place: int, answer: Answer) -> bool:
+    """Whether it gives the right answer at this value, the value itself included: most of a long one is the same."""
     said = _text.spoken(answer.text)
-    return answer.outcome not in ("abstained", "error") and any(recall.recall(said, one) >= RIGHT for one in references)
+    return (
+        answer.outcome not in ("abstained", "error")
+        and recall.recall(said, fact.values[place]) >= RIGHT
+        and any(recall.recall(said, one) >= RIGHT for one in fact.references[place])
+    )
 
 
 # ---------------------------------------------------------------- kept with a run
