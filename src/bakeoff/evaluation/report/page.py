@@ -326,15 +326,6 @@ def _prices(accounts: Accounts) -> list[str]:
     notes += [
         f"{system}: {why}. Its seconds are priced as those of your machine." for system, why in book.unknown.items()
     ]
-    refreshed = [
-        f"{system} {dollars(bill.refresh)} ({bill.refresh_by})"
-        if bill.refresh is not None
-        else f"{system} not measured"
-        for system, bill in accounts.bills.items()
-        if bill.refresh_by != "nothing"
-    ]
-    if refreshed:
-        notes.append(f"To follow a change of one document (computed): {', '.join(refreshed)}.")
     notes.append("All dollars are computed, from what was measured at these prices; what the sliders set is assumed.")
     took = dollars(accounts.evaluation())
     notes.append(f"The answers of this evaluation took {took} (computed); that is no part of what a system costs.")
