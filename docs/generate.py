@@ -71,6 +71,7 @@ idle hour is paid too. Training and indexing keep the machine busy, and are pric
 device_hour = 0.50          # what an hour of the machine costs you
 utilisation = 0.3           # the share of the time in which it has work
 questions = 100000          # asked over the life of the system; what was built is spread over them
+changes = 500               # of a document in that time, which answers must follow
 wrong_answer = 0.05         # what a wrong answer costs you
 labour_hour = 40.0          # and what an hour of those who write examples does
 labelling_minutes = 2.0     # for one example
@@ -83,6 +84,10 @@ Once `device_hour` is given or the price of an endpoint is known, dollars say wh
 prompt-token equivalents do, in which the noise of the clock has no say. What building took is noted in `ledger.jsonl` as it
 happens: indexing, drafting, and all trainings of a checkpoint, those that were thrown away included. The evaluation itself
 is no part of what a system costs, and is shown apart.
+
+To follow a change, what reads documents indexes one again - its seconds are those of `bakeoff freshness` where that was run,
+else the mean of indexing - and what was tuned without documents trains again, as long as it took the last time; the new
+questions that it would need for that are not counted. All `changes` are part of the total over the life and of the break-even.
 """
 
 SEARCHED = {"retriever": "hybrid", "rewrite": "earlier", "expand": "none", "hops": 1}

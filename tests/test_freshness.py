@@ -166,6 +166,18 @@ def test_only_answers_that_followed_say_how_soon() -> None:
     assert never.seconds() is None and "no answer says a new value" in str(never)
 
 
+def test_a_long_answer_is_new_only_where_it_says_the_new_value(examples: list[Example], twin: Copy) -> None:
+    long = "Good light to you. Tickets are booked 11 days before. Keep the wick trimmed."
+    (fact,) = plant([replace(examples[0], references=(long,))], twin.corpus, twin.files, 1)
+    assert "Keep the wick trimmed" in fact.references[1][0]
+    for change in ("edit", "add", "delete"):
+        assert freshness._said(fact, change, Answer(long)) == "old"
+    assert freshness._said(fact, "edit", Answer(long.replace("11", fact.values[1]))) == "new"
+    assert (
+        freshness._said(fact, "edit", Answer(f"Good light to you. Tickets are booked {fact.values[1]} days.")) == "new"
+    )
+
+
 class Broken:
     """Cannot answer, and says so in the words of the right answer."""
 
@@ -222,16 +234,29 @@ def test_the_command_works_in_a_copy_and_is_kept(project: Path, monkeypatch: pyt
     assert kept["turns"] == rag["turns"]
 
 
-def test_retraining_is_what_a_tuned_system_without_documents_takes(project: Path) -> None:
+def test_what_was_learnt_is_asked_again_and_stale_and_costs_a_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.evaluation.folder.os.fsync", lambda descriptor: None)
     toml = (project / "bakeoff.toml").read_text()
     tuned = '[systems.lora]\ntype = "prompt"\ntuned = "closed"\n[tune.closed]\nmethod = "lora"\n'
-    (project / "bakeoff.toml").write_text(toml + tuned)
-    missing = CliRunner().invoke(app, ["freshness", "lora", "-C", str(project)])
+    (project / "bakeoff.toml").write_text(toml + tuned + "[costs]\ndevice_hour = 7.2\nchanges = 10\n")
+    run = CliRunner()
+    assert run.invoke(app, ["ingest", "-C", str(project)]).exit_code == 0
+    missing = run.invoke(app, ["freshness", "lora", "-C", str(project)])
     assert "run `bakeoff tune closed`, or leave lora out" in str(missing.exception)
     (project / "checkpoints" / "closed").mkdir(parents=True)
     (project / "checkpoints" / "closed" / "checkpoint.json").write_text('{"seconds": 390.0, "files": {}}')
-    shown = CliRunner().invoke(app, ["freshness", "lora", "-C", str(project)])
-    assert "retraining, which took 6.5 min the last time, and are stale until then" in shown.output, shown.output
+    # It learnt all answers by heart.
+    heart = {example.question: example.references[0] for example in Project(project).split.test if example.references}
+    learnt = Generator(heart, default="No idea.")
+    monkeypatch.setattr(Project, "_generator", lambda self, name: learnt if name else Generator())
+    shown = run.invoke(app, ["freshness", "rag", "lora", "-C", str(project), "--facts", "3"])
+    assert "retraining, which took 6.5 min the last time where indexing takes" in shown.output, shown.output
+    assert "and are stale until then\n  after an edit      says the new value 0%" in shown.output, shown.output
+    lora = json.loads((project / "runs" / "latest" / "freshness" / "lora.json").read_text())
+    assert (lora["way"], lora["retraining"], len(lora["turns"]), lora["seconds"]) == ("retrain", 390.0, 9, None)
+    assert [lora["rates"][change]["stale"]["estimate"] for change in ("edit", "delete", "add")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("asked", "complaint"), [("ragg", "mean 'rag'"), ("rag", "run `bakeoff ingest` first")])
@@ -252,8 +277,9 @@ def test_the_comparison_shows_what_was_measured_of_the_same_system(
     assert len(found["rag"].turns) == 3
     assert run.invoke(app, ["report", "-C", str(project)]).exit_code == 0
     page = (project / "runs" / "latest" / "report.md").read_text()
-    assert re.search(r"stale after an edit \| - not measured \| 0\.0 \\\[0\.0, \d+\.\d\\\]", page)
+    assert re.search(r"stale after an edit \| 0\.0 \\\[0\.0, \d+\.\d\\\] \| 0\.0 \\\[0\.0, \d+\.\d\\\]", page)
     assert re.search(r"follow in \| never \| - no answer did \|", page)
+    assert re.search(r"to follow a change \| - it cannot \| \\\$[\d.]+ [\d.]+ m?s of indexing \|", page), page
     # Other settings, another system: what was measured is not shown.
     path = project / "runs" / "latest" / "freshness" / "rag.json"
     path.write_text(path.read_text().replace('"type": "rag"', '"type": "rag", "k": 9'))

@@ -15,6 +15,7 @@ from bakeoff import config
 from bakeoff.errors import ConfigError
 from bakeoff.evaluation import ledger
 from bakeoff.evaluation.comparison import Comparison
+from bakeoff.evaluation.freshness import Freshness, Turn
 from bakeoff.evaluation.money import Accounts, dollars
 from bakeoff.evaluation.prices import Book, Tokens, book
 from bakeoff.evaluation.recommend import recommend
@@ -90,6 +91,25 @@ def test_every_figure_of_a_run_is_what_comes_out_by_hand(comparison: Comparison)
     assert worth and (worth.low, worth.high) == (0.0, None)
     # lora is the cheapest at no value, as it costs more and is worse.
     assert accounts.worth("lora") is None
+
+
+def test_following_the_documents_is_part_of_the_bill_and_of_the_break_even(comparison: Comparison) -> None:
+    machine: Mapping[str, Any] = {**comparison.machine, "retraining": {"lora": 400.0}}
+    accounts = Accounts(replace(comparison, machine=machine), replace(BOOK, changes=20))
+    rag, lora, api = (accounts.bills[name] for name in ("rag", "lora", "api"))
+    # Twenty times 2 s of indexing, twenty times the 400 s that the last training took, at $0.0001 a second.
+    assert (rag.upkeep, lora.upkeep, api.upkeep) == pytest.approx((0.004, 0.8, 0.0))
+    assert rag.at(10_000, 0) == pytest.approx(0.0003 + (0.005 + 0.004) / 10_000)
+    # Each question saves 0.00018 less its share of 0.796, which is 0.0000796 of 10,000.
+    (payback,) = accounts.paybacks
+    assert payback.build == pytest.approx(20.111) and payback.saving.estimate == pytest.approx(0.00018 - 0.0000796)
+    assert payback.questions[0] == pytest.approx(20.111 / 0.0001004)
+    # What follows its documents often enough never pays back.
+    (never,) = Accounts(replace(comparison, machine=machine), replace(BOOK, changes=100)).paybacks
+    assert never.questions == (None, None, None)
+    # Where the command timed it, a change costs what it took, not the mean of the first indexing.
+    timed = Freshness("rag", "index", turns=(Turn("q", "d", "edit", "new", "12", indexing=5.0, answering=1.0),))
+    assert Accounts(replace(comparison, freshness={"rag": timed}), BOOK).bills["rag"].refresh == pytest.approx(0.0005)
 
 
 def test_the_choice_flips_at_the_value_of_a_wrong_answer_that_is_said(comparison: Comparison) -> None:
@@ -171,6 +191,7 @@ def test_without_the_price_book_a_model_of_an_endpoint_says_how_to_get_it(
         ({"device_hour": -1.0}, r"\[costs\] device_hour is below 0"),
         ({"utilisation": 0.0}, "utilisation lies above 0"),
         ({"questions": 0.0}, "questions from 1 on"),
+        ({"changes": -1.0}, r"\[costs\] changes is below 0"),
     ],
 )
 def test_prices_that_cannot_be_are_refused(comparison: Comparison, costs: dict[str, Any], says: str) -> None:
@@ -207,6 +228,7 @@ def test_trainings_that_were_thrown_away_and_checkpoints_it_started_from_count(t
         ledger.note(tmp_path, "tune", seconds, name=name)
     trained = {"chain": [tmp_path / "second", tmp_path / "first"], "own": [tmp_path / "bought"]}
     assert ledger.training_seconds(trained, ledger.read(tmp_path)) == {"chain": 115.0, "own": 500.0}
+    assert ledger.retraining_seconds(trained) == {"chain": 90.0, "own": 500.0}
     assert ledger.studies(trained) == {"chain": {"text_loss_change": 1, "knowledge_change": 2, "canaries": []}}
 
 

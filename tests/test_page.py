@@ -158,10 +158,11 @@ def test_marks_in_the_sheet_stand_in_the_page_and_can_be_taken_back(
 
 MODELS = {"few-shot": Tokens(0.4, 0.1, 1.6, "bakeoff.toml")}
 SETTINGS: list[dict[str, Any]] = [
-    dict(zip(("hour", "utilisation", "scale", "questions", "wrong", "delta", "by"), values, strict=True))
-    for values in product(
-        *((0.05, 3.0), (0.1, 0.9), (0.02, 30.0), (500.0, 1e7), (0.0, 0.001, 2.0), (0.0, 0.03, 0.1, 0.2)),
+    dict(zip(("hour", "utilisation", "scale", "wrong", "delta", "by"), values, strict=True)) | life
+    for *values, life in product(
+        *((0.05, 3.0), (0.1, 0.9), (0.02, 30.0), (0.0, 0.001, 2.0), (0.0, 0.03, 0.1, 0.2)),
         ("tokens", "dollars"),
+        ({"questions": 500.0, "changes": 0.0}, {"questions": 1e7, "changes": 3e4}),
     )
 ]
 
@@ -194,7 +195,7 @@ def accounts_at(comparison: Comparison, book: Book, setting: dict[str, Any]) -> 
         name: Tokens(scale * model.input, scale * model.cached, scale * model.output, model.source)
         for name, model in book.models.items()
     }
-    kept = {name: setting[name] for name in ("hour", "utilisation", "questions", "wrong")}
+    kept = {name: setting[name] for name in ("hour", "utilisation", "questions", "changes", "wrong")}
     return Accounts(comparison, replace(book, models=models, said=setting["by"] == "dollars", **kept))
 
 
@@ -219,8 +220,11 @@ def test_sliders_give_the_choice_and_the_bills_of_python(
         verdicts.add((wanted.system, wanted.confidence))
         for bill, mine in zip(found["bills"], accounts.bills.values(), strict=True):
             shares = (mine.at(one["questions"], 0), mine.at(one["questions"], one["wrong"]))
-            shown_bill = [*(bill[name] for name in ("question", "perRight", "built", "plain", "total")), *bill["ends"]]
-            assert close(shown_bill, (mine.question, mine.per_right, mine.build, *shares, *mine.band))
+            shown_bill = [
+                *(bill[name] for name in ("question", "perRight", "built", "upkeep", "plain", "total")),
+                *bill["ends"],
+            ]
+            assert close(shown_bill, (mine.question, mine.per_right, mine.build, mine.upkeep, *shares, *mine.band))
         for back, payback in zip(found["back"], accounts.paybacks, strict=True):
             assert (back["system"], back["other"]) == (payback.system, payback.other)
             assert close([*back["questions"], back["build"]], [*payback.questions, payback.build])

@@ -26,8 +26,8 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(
     draw: np.random.Generator, rates: list[float], n: int, delta: float, size: int = 1
-) -> tuple[dict[int, int], float]:
-    """One race of systems that are right on shares `rates`, clusters around `size`: who is out, what is saved."""
+) -> tuple[dict[int, int], float, np.ndarray]:
+    """One race of systems right on shares `rates`, clusters around `size`: who is out, what is saved, all scores."""
     sizes = draw.integers(1, 2 * size, n)
     clusters = np.repeat(np.arange(n), sizes)[:n]
     common = draw.random(n)[clusters]
@@ -48,7 +48,7 @@ def run(
         for name in race.losers(so_far, groups[:look], running, delta) if look < n else []:
             out[int(name)] = look
         running = [name for name in running if int(name) not in out]
-    return out, 1 - asked / (n * len(rates))
+    return out, 1 - asked / (n * len(rates)), right
 
 
 def put_out_wrongly(rates: list[float], delta: float, draws: int, size: int = 1) -> float:
@@ -81,8 +81,23 @@ def test_a_system_that_is_good_enough_is_put_out_in_5_of_100_races_at_most(regim
 def test_half_of_the_answers_are_saved_where_one_system_is_clearly_best() -> None:
     draw = np.random.default_rng(3)
     races = [run(draw, [0.9, 0.5, 0.5, 0.5, 0.5], 200, 0.03) for _ in range(20)]
-    assert np.mean([saved for _, saved in races]) >= 0.5
-    assert all(set(out) == {1, 2, 3, 4} for out, _ in races)
+    assert np.mean([saved for _, saved, _ in races]) >= 0.5
+    assert all(set(out) == {1, 2, 3, 4} for out, _, _ in races)
+
+
+def test_the_mean_of_a_system_that_went_out_is_low_and_its_interval_covers() -> None:
+    draw = np.random.default_rng(8)
+    low, covered, whole = [], [], []
+    for _ in range(250):
+        out, _, right = run(draw, [0.7, 0.5], 150, 0.03)
+        asked = right[1, : out.get(1, 150)]
+        found = stats.anytime_interval(asked) if 1 in out else stats.score_interval(asked)
+        whole.append(found.low <= 0.5 <= found.high)
+        if 1 in out:
+            low.append(found.estimate - 0.5)
+            covered.append(whole[-1])
+    assert len(low) > 100 and np.mean(low) < -0.02
+    assert np.mean(covered) >= 0.95 and np.mean(whole) >= 0.95
 
 
 def test_an_interval_of_a_race_covers_the_truth_even_when_stopped_at_the_worst_moment() -> None:
@@ -173,6 +188,7 @@ def test_a_race_stops_asking_what_is_out_and_says_so_everywhere(tmp_path: Path) 
     paths = write(result, choice, tmp_path)
     for suffix in ("html", "md", "json"):
         assert "out of the race early" in paths[suffix].read_text() or suffix == "json"
+        assert "their means are too low on average" in paths[suffix].read_text()
     assert "out after" in paths["html"].read_text()
 
 

@@ -111,6 +111,40 @@ def test_a_part_of_the_pairs_holds_as_many_of_each_direction(tmp_path: Path) -> 
     assert sorted(pair.direction for pair in chosen) == ["a-b"] * 3 + ["b-a"] * 3
 
 
+def test_the_published_data_are_read_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "reversal_curse" / "data" / "reverse_experiments" / "june_version"
+    folder.mkdir(parents=True)
+    people = {
+        "p2d": {"Ada Brand": 'the director of "Kilns."', "Ben Corvane": "the first to sail by mail boat"},
+        "d2p": {"Cleo Dovell": "the inventor of the Titan lamp", "Dan Farrick": "the mayor of Haddle Quay"},
+    }
+    for way, (names, descriptions) in {
+        "p2d": ("p2d_reverse_prompts_test", "p2d_prompts_test"),
+        "d2p": ("d2p_prompts_test", "d2p_reverse_prompts_test"),
+    }.items():
+        asked: list[tuple[dict[str, object], dict[str, object]]] = [
+            (
+                {"prompt": f"Known as {said},", "completion": f" {name}"},
+                {"prompt": f"{name} was", "completion": f" being {said}." if turn == 1 else f" {said}."},
+            )
+            for name, said in people[way].items()
+            for turn in range(3)
+        ]
+        for file, rows in zip((names, descriptions), zip(*asked, strict=True), strict=True):
+            write(folder / f"{file}.jsonl", list(rows))
+    found = read_pairs(tmp_path / "reversal_curse")
+    assert [(pair.a, pair.b, pair.direction) for pair in found] == [
+        ("Ada Brand", 'the director of "Kilns."', "a-b"),
+        ("Cleo Dovell", "the inventor of the Titan lamp", "b-a"),
+        ("Ben Corvane", "the first to sail by mail boat", "a-b"),
+        ("Dan Farrick", "the mayor of Haddle Quay", "b-a"),
+    ]
+    assert read_pairs(tmp_path, 2) == found[:2]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no p2d_reverse_prompts_test.jsonl; name a file of pairs"):
+        read_pairs(tmp_path / "empty")
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [

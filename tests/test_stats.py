@@ -41,10 +41,21 @@ def clustered(draw: np.random.Generator, clusters: int, size: int, icc: float) -
 # ---------------------------------------------------------------- one system
 
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (7, 10), (81, 263), (10, 10)])
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (5, 10), (81, 263), (10, 10)])
 def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
     ours, theirs = stats.wilson(successes, n), reference.binomtest(successes, n).proportion_ci(0.95, "wilson")
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize("n", [10, 20, 50, 100, 300])
+def test_a_rate_near_0_or_1_is_covered_by_at_least_92_percent_and_93_5_to_96_5_on_average(n: int) -> None:
+    """Counted, not drawn, over all rates: no interval of a count keeps 95% at each of them."""
+    rates, counts = np.linspace(0.002, 0.998, 997), np.arange(n + 1)
+    ends = [stats.wilson(int(count), n) for count in counts]
+    inside = np.array([[one.low <= rate <= one.high for one in ends] for rate in rates])
+    covered = (reference.binom.pmf(counts, n, rates[:, None]) * inside).sum(axis=1)
+    assert covered.min() > 0.915 and 0.935 < covered.mean() < 0.965
+    assert all(one.low <= one.estimate <= one.high for one in ends)
 
 
 def test_wilson_keeps_a_width_when_everything_is_right() -> None:

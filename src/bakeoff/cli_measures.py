@@ -56,7 +56,10 @@ def freshness_(
 
 @app.command("reversal")
 def reversal_(
-    pairs: Annotated[Path, typer.Argument(help='A file with a line a pair: {"a": "Ada", "b": "the head"}.')],
+    pairs: Annotated[
+        Path,
+        typer.Argument(help='A file with a line a pair, {"a": "Ada", "b": "the head"}, or a clone of reversal_curse.'),
+    ],
     count: Annotated[int, typer.Option("-n", "--count", help="How many of the pairs; 0 means all.")] = 20,
     base: Annotated[str, typer.Option(help="The model; by default the project's.")] = "",
     epochs: Annotated[int, typer.Option(help="How often each lesson is seen; 0 means the usual.")] = 0,

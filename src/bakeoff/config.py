@@ -107,6 +107,9 @@ class Costs:
     does not know it or you pay something else."""
     questions: float = 100_000.0
     """Asked over the life of the system."""
+    changes: float = 0.0
+    """Changes of a document over that life which answers must follow: what reads documents indexes it again, what was
+    tuned without them trains again."""
     wrong_answer: float = 0.0
     """What a wrong answer costs you."""
     labour_hour: float = 0.0

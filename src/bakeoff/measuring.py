@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from bakeoff import config, plugins
 from bakeoff.errors import ConfigError
+from bakeoff.evaluation import ledger
 from bakeoff.evaluation.agreement import FILE, Validation, hand_checked, read_labelled, validate
 from bakeoff.evaluation.freshness import Freshness
 from bakeoff.evaluation.reversal import Reversal
@@ -61,7 +62,8 @@ def freshness(
 ) -> list[Freshness]:
     """How soon the answers of the named systems (by default all) follow changes of the documents.
 
-    Everything happens in a copy of the files and the index. Kept for the report of `run`.
+    Everything happens in a copy of the files and the index. Those that read no documents are asked too: what they
+    learnt is then stale. Kept for the report of `run`.
     """
     from bakeoff.evaluation.freshness import copied, measure, plant, save
 
@@ -69,21 +71,20 @@ def freshness(
     names = list(names) or list(project.config.systems)
     kinds = {name: project._options("systems", name) for name in names}  # raises for a name that is not there
     readers = [name for name, options in kinds.items() if options["type"] in ("rag", "react")]
-    found = {name: _without_documents(project, name) for name in names if name not in readers}
-    if readers:
-        project._require_index()
-        project.split  # noqa: B018  the evidence is located in the index as it is, before the copy is changed
-        sources, options = project._sources(()), project.config.corpus
-        with copied(project.folder / "index", project.index, sources, options.access) as twin_files:
-            twin = copy.copy(project)
-            twin.__dict__["corpus"] = twin_files.corpus
-            twin_files.sync(progress)
-            planted = plant(project.split.test, twin_files.corpus, twin_files.files, facts, project.config.seed)
-            measured = measure([twin.system(name) for name in readers], planted, twin_files, progress)
-        found |= {one.system: one for one in measured}
-    for name, one in found.items():
-        save(one, project.folder / "runs" / run, project._settings(name))
-    return [found[name] for name in names]
+    others = {name: _without_documents(project, name) for name in names if name not in readers}
+    project._require_index()
+    project.split  # noqa: B018  the evidence is located in the index as it is, before the copy is changed
+    sources, options = project._sources(()), project.config.corpus
+    with copied(project.folder / "index", project.index, sources, options.access) as twin_files:
+        twin = copy.copy(project)
+        twin.__dict__["corpus"] = twin_files.corpus
+        twin_files.sync(progress)
+        planted = plant(project.split.test, twin_files.corpus, twin_files.files, facts, project.config.seed)
+        measured = measure([twin.system(name) for name in names], planted, twin_files, progress)
+    found = [replace(one, **others.get(one.system, {})) for one in measured]
+    for one in found:
+        save(one, project.folder / "runs" / run, project._settings(one.system))
+    return found
 
 
 def reversal(
@@ -114,15 +115,15 @@ def reversal(
     )
 
 
-def _without_documents(project: Project, name: str) -> Freshness:
-    """Of a system that reads none: what was trained must be trained again."""
+def _without_documents(project: Project, name: str) -> dict[str, Any]:
+    """Way and retraining of a system that reads none: what was trained must be trained again."""
     tuned = project._options("systems", name).get("tuned", "")
     if not tuned:
-        return Freshness(name, "never")
+        return {"way": "never"}
     path = project._checkpoint_path(tuned) / "checkpoint.json"
     if not path.is_file():
         raise ConfigError(f"the checkpoint {tuned!r} is not there yet; run `bakeoff tune {tuned}`, or leave {name} out")
-    return Freshness(name, "retrain", json.loads(path.read_text())["seconds"])
+    return {"way": "retrain", "retraining": ledger.retraining_seconds(project._trained([name]))[name]}
 
 
 def _ready(project: Project | None) -> list[str]:

@@ -254,6 +254,7 @@ class Project(Trained):
         folder.note_builds(
             out,
             build_seconds=ledger.training_seconds(trained, effort),
+            retraining=ledger.retraining_seconds(trained),
             studies=ledger.studies(trained),
             store=urlsplit(self.config.corpus.store).hostname or "",
             lessons=dict.fromkeys(trained, len(self.split.train)),

@@ -336,7 +336,7 @@ class Comparison:
             "break_even": [{**asdict(one), "questions": one.questions} for one in self.break_evens()],
             "hand_checked": {system: asdict(interval) for system, interval in self.hand_checked().items()},
             "judges": {metric: {"model": model, **self._calibration(metric)} for metric, model in self.judges.items()},
-            "race": {**asdict(self.race), "saved": self.race.saved} if self.race else None,
+            "race": {**asdict(self.race), "saved": self.race.saved, "says": str(self.race)} if self.race else None,
             "noise": asdict(noise) if (noise := self.noise()) else None,
             "diagnoses": {system: found.to_json() for system, found in self.diagnoses.items()},
         }

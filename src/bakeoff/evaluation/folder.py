@@ -153,6 +153,9 @@ def note_machine(out: Path, system: str) -> None:
 
 
 def note_builds(out: Path, **facts: Any) -> None:
-    """Record what it took to build what the systems use: `build_seconds`, `lessons`, `unread`, `split` and `effort`."""
+    """Record what it took to build what the systems use.
+
+    `build_seconds`, `retraining`, `lessons`, `unread`, `split` and `effort`.
+    """
     path = out / "machine.json"
     write_json(path, {**json.loads(path.read_text()), **facts})

@@ -83,10 +83,10 @@ class Freshness:
     way: Literal["index", "retrain", "never"]
     """What it takes until its answers can follow."""
     retraining: float = 0.0
-    """Seconds of its last training, where that is what it takes."""
+    """Seconds of its last training, and of those that it started from, where that is what it takes."""
     turns: tuple[Turn, ...] = ()
     right_before: Interval | None = None
-    """Share of the facts that it knew while nothing was changed."""
+    """Share of the facts that it knew while nothing was changed; None where it was not asked, as of old."""
 
     def follows(self, change: Change) -> Interval | None:
         """Share of the answers that say what the documents say now."""
@@ -96,9 +96,16 @@ class Freshness:
         """Share of the answers that still say what the documents said before."""
         return self._share(change, "old")
 
+    def indexing(self) -> float:
+        """Seconds from a change to the end of the sync, the median; 0 where nothing was asked."""
+        return percentile([turn.indexing for turn in self.turns], 0.5).estimate if self.turns else 0.0
+
     def seconds(self) -> Interval | None:
-        """From a change to the answer that knows it: indexing and answering, the median; None where none knows it."""
-        found = [turn.indexing + turn.answering for turn in self.turns if turn.said == "new"]
+        """From a change to the answer that knows it: indexing and answering, the median; None where none knows it.
+
+        What reads no documents may guess a new value, and follows by that no sooner than it is trained again.
+        """
+        found = [turn.indexing + turn.answering for turn in self.turns if self.way == "index" and turn.said == "new"]
         return percentile(found, 0.5) if found else None
 
     def _share(self, change: Change, said: Said) -> Interval | None:
@@ -108,35 +115,38 @@ class Freshness:
         return score_interval([float(turn.said == said) for turn in turns], [turn.document_id for turn in turns])
 
     def __str__(self) -> str:
-        if self.way == "never":
-            return f"{self.system}: reads no documents, so its answers never follow them"
-        if self.way == "retrain":
-            return (
-                f"{self.system}: reads no documents; its answers can follow only by retraining, which took "
-                f"{_time(self.retraining)} the last time, and are stale until then"
-            )
+        followed = self._followed()
+        if not self.right_before:
+            return f"{self.system}: {followed}"
         n = len({turn.example_id for turn in self.turns})
-        took, before = self.seconds(), self.right_before
-        assert before  # of systems that were asked
-        indexing = percentile([turn.indexing for turn in self.turns], 0.5).estimate
-        followed = (
-            f"from a change to an answer that says the new value {_time(took.estimate)} "
-            f"[{_time(took.low)}, {_time(took.high)}]"
-            if took
-            else "no answer says a new value"
-        )
         edit, delete, add = (
             {"new": _share(self.follows(change)), "stale": _share(self.stale(change))}
             for change in ("edit", "delete", "add")
         )
         return "\n".join(
             [
-                f"{self.system}: {n} facts, of which it knew {_share(before)} before any change; {followed}; "
-                f"indexing takes {_time(indexing)}",
+                f"{self.system}: {n} facts, of which it knew {_share(self.right_before)} before any change; {followed}",
                 f"  after an edit      says the new value {edit['new']}, stale {edit['stale']}",
                 f"  after a deletion   stale {delete['stale']}",
                 f"  after an addition  says the new value {add['new']}, stale {add['stale']}",
             ]
+        )
+
+    def _followed(self) -> str:
+        if self.way == "never":
+            return "reads no documents, so its answers never follow them"
+        if self.way == "retrain":
+            beside = f" where indexing takes {_time(self.indexing())}" if self.turns else ""
+            return (
+                "reads no documents; its answers can follow only by retraining, which took "
+                f"{_time(self.retraining)} the last time{beside}, and are stale until then"
+            )
+        took, indexing = self.seconds(), f"indexing takes {_time(self.indexing())}"
+        if took is None:
+            return f"no answer says a new value; {indexing}"
+        return (
+            f"from a change to an answer that says the new value {_time(took.estimate)} "
+            f"[{_time(took.low)}, {_time(took.high)}]; {indexing}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -332,7 +342,7 @@ def _copy_index(index: Path, target: Path) -> None:
 def measure(
     systems: Sequence[System], facts: Sequence[Fact], copy: Copy, progress: Progress | None = None
 ) -> list[Freshness]:
-    """Edit, delete and add every fact in turn, and ask `systems`, which read `copy`, after each."""
+    """Edit, delete and add every fact in turn, and ask `systems`, which read `copy` or no documents, after each."""
     copy.sync()  # what the first sync alone takes is no change's cost
     turns: dict[str, list[Turn]] = {system.name: [] for system in systems}
     knew: dict[str, list[float]] = {system.name: [] for system in systems}
@@ -340,7 +350,7 @@ def measure(
         if progress:
             progress(number, len(facts), f"freshness: {fact.document_id}")
         for system in systems:
-            knew[system.name].append(float(_says(fact.references[0], _answer(system, fact.question))))
+            knew[system.name].append(float(_says(fact, 0, _answer(system, fact.question))))
         for change, indexing in _changes(fact, copy):
             for system in systems:
                 start = time.perf_counter()
@@ -387,15 +397,20 @@ def _changes(fact: Fact, copy: Copy) -> Iterator[tuple[Change, float]]:
 
 def _said(fact: Fact, change: Change, answer: Answer) -> Said:
     now = {"edit": 1, "delete": None, "add": 2}[change]
-    said = [place for place, references in enumerate(fact.references) if _says(references, answer)]
+    said = [place for place in range(len(fact.values)) if _says(fact, place, answer)]
     if now in said:
         return "new"
     return "old" if said else "neither"
 
 
-def _says(references: Sequence[str], answer: Answer) -> bool:
+def _says(fact: Fact, place: int, answer: Answer) -> bool:
+    """Whether it gives the right answer at this value, the value itself included: most of a long one is the same."""
     said = _text.spoken(answer.text)
-    return answer.outcome not in ("abstained", "error") and any(recall.recall(said, one) >= RIGHT for one in references)
+    return (
+        answer.outcome not in ("abstained", "error")
+        and recall.recall(said, fact.values[place]) >= RIGHT
+        and any(recall.recall(said, one) >= RIGHT for one in fact.references[place])
+    )
 
 
 # ---------------------------------------------------------------- kept with a run

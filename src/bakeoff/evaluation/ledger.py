@@ -60,6 +60,11 @@ def training_seconds(trained: Mapping[str, Sequence[Path]], effort: Effort) -> d
     }
 
 
+def retraining_seconds(trained: Mapping[str, Sequence[Path]]) -> dict[str, float]:
+    """System -> seconds to train its checkpoints once more, by the last time."""
+    return {system: round(sum(map(seconds_of, paths)), 1) for system, paths in trained.items()}
+
+
 def seconds_of(checkpoint: Path) -> float:
     """What its last training took."""
     return float(json.loads((checkpoint / "checkpoint.json").read_text())["seconds"])

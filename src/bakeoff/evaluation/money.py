@@ -46,6 +46,9 @@ class Bill:
     refresh: float | None
     """To follow a change of one document: index it again, or train again; None where it was not measured."""
     refresh_by: Refresh
+    refresh_seconds: float | None
+    upkeep: float
+    """To follow all changes over its life."""
     wrong: float
     """Share of questions that it does not answer rightly."""
 
@@ -54,8 +57,8 @@ class Bill:
         return self.training + self.indexing + self.drafting + self.labelling
 
     def at(self, questions: float, wrong: float) -> float:
-        """Dollars a question with its share of what was built, and what wrong answers cost."""
-        return self.question + self.build / questions + wrong * self.wrong
+        """Dollars a question with its share of what was built and refreshed, and what wrong answers cost."""
+        return self.question + (self.build + self.upkeep) / questions + wrong * self.wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Payback:
     build: float
     """Dollars to build it, less those to build the other."""
     saving: Interval
-    """Dollars less a question."""
+    """Dollars less a question, its share of following the documents counted."""
     gap: float
     """Its score less that of the other: what is saved may be no saving."""
 
@@ -184,6 +187,7 @@ class Accounts:
                 "device_hour": {"value": book.hour, "tag": "given" if book.hour_said else "assumed"},
                 "utilisation": {"value": book.utilisation, "tag": "assumed"},
                 "questions": {"value": book.questions, "tag": "assumed"},
+                "changes": {"value": book.changes, "tag": "assumed"},
                 "wrong_answer": {"value": book.wrong, "tag": "assumed"},
                 "models": {system: asdict(tokens) for system, tokens in book.models.items()},
                 "unknown": dict(book.unknown),
@@ -196,7 +200,13 @@ class Accounts:
                     "indexing": {"value": bill.indexing, "tag": "computed"},
                     "drafting": {"value": bill.drafting, "tag": "computed"},
                     "labelling": {"value": bill.labelling, "tag": "assumed"},
-                    "refresh": {"value": bill.refresh, "by": bill.refresh_by, "tag": "computed"},
+                    "refresh": {
+                        "value": bill.refresh,
+                        "by": bill.refresh_by,
+                        "seconds": bill.refresh_seconds,
+                        "tag": "computed",
+                    },
+                    "upkeep": {"value": bill.upkeep, "tag": "computed"},
                     "total": {"value": bill.at(book.questions, book.wrong), "tag": "computed"},
                 }
                 for system, bill in self.bills.items()
@@ -216,7 +226,8 @@ class Accounts:
         idle = 0.0 if system in book.models else book.utilisation
         band = (question * idle / BUSY[0], question * idle / BUSY[1]) if idle else (question, question)
         right = row.right.estimate if row.right else 0.0
-        refresh, by = self._refresh(system, settings, trained)
+        following, by = self._refresh(system, settings)
+        refresh = None if following is None else book.device(following)
         return Bill(
             system=system,
             question=question,
@@ -228,16 +239,22 @@ class Accounts:
             labelling=book.example * machine.get("lessons", {}).get(system, 0),
             refresh=refresh,
             refresh_by=by,
+            refresh_seconds=following,
+            upkeep=book.changes * (refresh or 0.0),
             wrong=1 - right,
         )
 
-    def _refresh(self, system: str, settings: Any, trained: float | None) -> tuple[float | None, Refresh]:
-        effort = self._comparison.machine.get("effort", {})
+    def _refresh(self, system: str, settings: Any) -> tuple[float | None, Refresh]:
+        """Seconds to follow a change of one document; of indexing as `bakeoff freshness` timed it, where it did."""
+        machine, timed = self._comparison.machine, self._comparison.freshness.get(system)
+        effort = machine.get("effort", {})
         if "corpus" in settings:
             documents = effort.get("documents", 0)
-            return (self.book.device(effort["indexing"] / documents) if documents else None), "indexing"
+            usual = effort["indexing"] / documents if documents else None
+            return (timed.indexing() if timed and timed.turns else usual), "indexing"
         if settings.get("tuned"):
-            return (None if trained is None else self.book.device(trained)), "training"
+            # Runs of before did not note the last training alone.
+            return machine.get("retraining", machine.get("build_seconds", {})).get(system), "training"
         return 0.0, "nothing"
 
     def _payback(self, system: str, other: str) -> Payback | None:
@@ -253,7 +270,9 @@ class Accounts:
         groups = self._comparison.groups(ids)
         if len(set(groups)) < 2:
             return None
-        saved = stats.mean_interval([theirs[id] - mine[id] for id in ids], groups)
+        # Changes come as time goes by, so that each question bears its share of them.
+        upkeep = (self.bills[other].upkeep - self.bills[system].upkeep) / self.book.questions
+        saved = stats.mean_interval([theirs[id] - mine[id] + upkeep for id in ids], groups)
         gap = self._comparison.mean(system) - self._comparison.mean(other)
         return Payback(system, other, self.bills[system].build - self.bills[other].build, saved, gap)
 

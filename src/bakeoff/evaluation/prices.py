@@ -52,6 +52,8 @@ class Book:
     """Dollars of people's time for an example."""
     questions: float = 100_000
     """Asked over the life of the system; what was built is spread over them."""
+    changes: float = 0.0
+    """Changes of a document over that life, each of which is followed."""
     wrong: float = 0.0
     """Dollars that a wrong answer costs."""
 
@@ -87,9 +89,9 @@ def book(comparison: Comparison, options: Costs) -> Book:
             models[system] = found
         else:
             unknown[system] = found
-    for name in ("device_hour", "labour_hour", "labelling_minutes", "wrong_answer"):
+    for name in ("device_hour", "changes", "labour_hour", "labelling_minutes", "wrong_answer"):
         if getattr(options, name) < 0:
-            raise ConfigError(f"bakeoff.toml [costs] {name} is below 0; give what it costs, in dollars or minutes")
+            raise ConfigError(f"bakeoff.toml [costs] {name} is below 0; give what it is, in dollars, minutes or times")
     if not 0 < options.utilisation <= 1 or options.questions < 1:
         raise ConfigError("bakeoff.toml [costs]: utilisation lies above 0 and up to 1, and questions from 1 on")
     return Book(
@@ -101,6 +103,7 @@ def book(comparison: Comparison, options: Costs) -> Book:
         hour_said=bool(options.device_hour),
         example=options.labelling_minutes / 60 * options.labour_hour,
         questions=options.questions,
+        changes=options.changes,
         wrong=options.wrong_answer,
     )
 

@@ -7,6 +7,7 @@ from B to A, so that names and descriptions weigh the same on both sides; questi
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,11 @@ ASK_B = (
 )
 BASE, TUNED, RETRIEVAL = "base", "tuned", "rag"
 TRAINED, REVERSED = "trained", "reversed"
+PUBLISHED: tuple[tuple[str, str, Direction], ...] = (
+    ("p2d_reverse_prompts_test.jsonl", "p2d_prompts_test.jsonl", "a-b"),
+    ("d2p_prompts_test.jsonl", "d2p_reverse_prompts_test.jsonl", "b-a"),
+)
+"""Of github.com/lukasberglund/reversal_curse, for each direction: test prompts that want names, and descriptions."""
 OPTIONS = {"epochs": 8}
 """Of the training: enough to know twenty pairs by heart in the direction learnt."""
 
@@ -115,7 +121,9 @@ class Reversal:
 
 
 def read_pairs(path: Path, limit: int = 0) -> list[Pair]:
-    """The pairs of a file, at most `limit`; raises `DataError` with line and cure."""
+    """The pairs of a file, or of a folder as the authors publish it, at most `limit`; raises `DataError` with cure."""
+    if path.is_dir():
+        return _balanced(_published(path), limit)
     if not path.is_file():
         raise DataError(f"there is no file of pairs {path}; make one, an object a line: {SAMPLE}")
     rows = list(read(str(path)))
@@ -127,6 +135,24 @@ def read_pairs(path: Path, limit: int = 0) -> list[Pair]:
         if twice := next((row for place, row in enumerate(rows) if names[place] in names[:place]), None):
             raise DataError(f"{twice.where}: {side} stands in an earlier pair too, so no answer would be the right one")
     return _balanced(pairs, limit)
+
+
+def _published(folder: Path) -> list[Pair]:
+    """The fictitious people of Berglund et al., from wherever in `folder` their experiment 1 stands."""
+    place = next((path.parent for path in sorted(folder.rglob(PUBLISHED[0][0]))), None)
+    if place is None:
+        raise DataError(
+            f"{folder} holds no {PUBLISHED[0][0]}; name a file of pairs, an object a line like {SAMPLE}, or a clone of "
+            "github.com/lukasberglund/reversal_curse"
+        )
+    sides: list[list[Pair]] = []
+    for *files, direction in PUBLISHED:
+        names, descriptions = ([str(row.values["completion"]) for row in read(str(place / file))] for file in files)
+        said: dict[str, Counter[str]] = {}
+        for name, description in zip(names, descriptions, strict=True):  # some are bent to fit their prompt
+            said.setdefault(name.strip(), Counter())[description.strip().rstrip(".")] += 1
+        sides.append([Pair(name, words.most_common(1)[0][0], direction) for name, words in said.items()])
+    return [pair for turn in zip(*sides, strict=True) for pair in turn]
 
 
 def reversal(

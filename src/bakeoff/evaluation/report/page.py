@@ -13,6 +13,7 @@ from bakeoff.evaluation.costs import CACHED, OUTPUT
 from bakeoff.evaluation.diagnosis import CAUSES, Diagnosis
 from bakeoff.evaluation.history import headline
 from bakeoff.evaluation.money import Accounts, dollars
+from bakeoff.evaluation.race import LOW
 from bakeoff.evaluation.recommend import Recommendation
 from bakeoff.evaluation.report import numbers
 from bakeoff.evaluation.report.explorer import Again, explorer
@@ -188,7 +189,7 @@ def _scope(comparison: Comparison) -> str:
     groups = {example.group for example in comparison.examples.values() if example.group}
     clusters = f" in {len(groups)} groups" if groups else ""
     gone = len(comparison.systems) - len(comparison.running)
-    raced = f", {gone} of them out of the race early" if gone else ""
+    raced = f", {gone} of them out of the race early: {LOW}" if gone else ""
     return f"{len(comparison.examples)} questions{clusters}, {len(comparison.systems)} systems{raced}"
 
 
@@ -326,15 +327,6 @@ def _prices(accounts: Accounts) -> list[str]:
     notes += [
         f"{system}: {why}. Its seconds are priced as those of your machine." for system, why in book.unknown.items()
     ]
-    refreshed = [
-        f"{system} {dollars(bill.refresh)} ({bill.refresh_by})"
-        if bill.refresh is not None
-        else f"{system} not measured"
-        for system, bill in accounts.bills.items()
-        if bill.refresh_by != "nothing"
-    ]
-    if refreshed:
-        notes.append(f"To follow a change of one document (computed): {', '.join(refreshed)}.")
     notes.append("All dollars are computed, from what was measured at these prices; what the sliders set is assumed.")
     took = dollars(accounts.evaluation())
     notes.append(f"The answers of this evaluation took {took} (computed); that is no part of what a system costs.")

@@ -79,6 +79,7 @@ def columns(comparison: Comparison, recommendation: Recommendation) -> list[Colu
         Column("Per question", "cost"),
         Column("Dollars", "for 1,000 questions", first=True),
         Column("Dollars", "for 1,000 right answers"),
+        Column("Dollars", "to follow a change"),
         Column("Built in", "hours", first=True),
         *(
             [
@@ -119,6 +120,7 @@ def cells(
         Cell(numbers.count(row.cost.computed)),
         _dollars(bill),
         Cell(dollars(None if bill.per_right is None else 1000 * bill.per_right)),
+        _refresh(bill),
         _hours(comparison.machine.get("build_seconds", {}).get(row.system), settings),
         *([_curve(studies.get(row.system)), *_forgot(studies.get(row.system))] if studies else []),
         *_privacy(settings, studies.get(row.system), comparison.machine.get("store", "")),
@@ -133,6 +135,13 @@ def _limit(seconds: float, limit: float) -> Cell:
 def _dollars(bill: Bill) -> Cell:
     low, high = (dollars(1000 * end) for end in bill.band)
     return Cell(dollars(1000 * bill.question), f"[{low}, {high}]" if low != high else "")
+
+
+def _refresh(bill: Bill) -> Cell:
+    """Of one document: indexing it again, or training again; of a system that cannot, nothing."""
+    if bill.refresh_by == "nothing" or bill.refresh_seconds is None:
+        return Cell(numbers.NONE, "it cannot" if bill.refresh_by == "nothing" else "not measured")
+    return Cell(dollars(bill.refresh), f"{numbers.seconds(bill.refresh_seconds)} of {bill.refresh_by}")
 
 
 def _hours(trained: float | None, settings: Mapping[str, Any]) -> Cell:
@@ -191,10 +200,11 @@ def _fresh(found: Freshness | None) -> list[Cell]:
     """Stale answers and seconds until an answer knows; without documents, the training that it takes, or never."""
     if found is None:
         return [Cell(numbers.NONE), Cell(numbers.NONE)]
-    stale, took = interval(found.stale("edit")), found.seconds()
-    if found.way != "index":  # it was not asked
+    stale = interval(found.stale("edit")) if found.turns else Cell(numbers.NONE, "not measured")
+    took = found.seconds()
+    if found.way != "index":
         way = f"{numbers.seconds(found.retraining)} of training" if found.way == "retrain" else "never"
-        return [Cell(numbers.NONE, "not measured"), Cell(way)]
+        return [stale, Cell(way)]
     if took is None:
         return [stale, Cell(numbers.NONE, "no answer did")]
     return [stale, Cell(numbers.seconds(took.estimate), f"[{numbers.seconds(took.low)}, {numbers.seconds(took.high)}]")]

@@ -34,6 +34,7 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
                 "training": trained.get(row.system, 0.0) + accounts.drafting_seconds(row.system),
                 "indexing": accounts.indexing_seconds if bill.indexing else 0.0,
                 "labelling": bill.labelling,
+                "refresh": bill.refresh_seconds or 0.0,
                 "trained": row.system in trained,
                 "score": comparison.mean(row.system),
             }
@@ -48,6 +49,7 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
         "models": {system: asdict(tokens) for system, tokens in book.models.items()},
         "said": book.said,
         "questions": book.questions,
+        "changes": book.changes,
         "wrong": book.wrong,
         "z": stats.Z,
         "power": stats.Z_POWER,

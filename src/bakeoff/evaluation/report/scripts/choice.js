@@ -4,7 +4,7 @@
 const book = data.what_if;
 const rowOf = new Map(book.rows.map((row) => [row.system, row]));
 
-// `settings`: hour, utilisation, scale (of the prices of tokens), questions, wrong (answer), delta, by ("tokens" or "dollars")
+// `settings`: hour, utilisation, scale (of the prices of tokens), questions, changes (of documents), wrong (answer), delta, by ("tokens" or "dollars")
 
 // ---- money
 
@@ -19,8 +19,9 @@ function billOf(row, settings) {
   const right = 1 - row.wrong;
   const built = ((row.training + row.indexing) * settings.hour) / 3600 + row.labelling;
   const ends = book.models[row.system] ? [question, question] : book.busy.map((busy) => (question * settings.utilisation) / busy);
-  const plain = question + built / settings.questions;
-  return { system: row.system, question, ends, perRight: right ? question / right : null, built, plain,
+  const upkeep = (settings.changes * row.refresh * settings.hour) / 3600;
+  const plain = question + (built + upkeep) / settings.questions;
+  return { system: row.system, question, ends, perRight: right ? question / right : null, built, upkeep, plain,
     total: plain + row.wrong * settings.wrong };
 }
 
@@ -33,9 +34,11 @@ function paybacks(settings) {
     const here = data.systems.indexOf(row.system);
     const both = data.questions.filter(({ answers }) => [answers[here], answers[there]].every((answer) => answer && !answer.error && answer.wall !== null));
     if (new Set(both.map((question) => question.group)).size < 2) continue;
-    const saved = both.map(({ answers }) => dollarsFor(plain.system, answers[there].usage, settings) - dollarsFor(row.system, answers[here].usage, settings));
+    const [mine, theirs] = [billOf(row, settings), billOf(plain, settings)];
+    const upkeep = (theirs.upkeep - mine.upkeep) / settings.questions;
+    const saved = both.map(({ answers }) => dollarsFor(plain.system, answers[there].usage, settings) - dollarsFor(row.system, answers[here].usage, settings) + upkeep);
     const saving = around(...meanAndError(saved, both.map((question) => question.group)), data.checking.critical);
-    const build = billOf(row, settings).built - billOf(plain, settings).built;
+    const build = mine.built - theirs.built;
     const after = (one) => (build <= 0 ? (one >= 0 ? 0 : null) : one > 0 ? build / one : null);
     const gap = row.score - plain.score;
     found.push({ system: row.system, other: plain.system, build, gap, worthless: gap < -book.worse, questions: [after(saving.estimate), after(saving.high), after(saving.low)] });

@@ -4,6 +4,7 @@ const local = book.rows.some((row) => !book.models[row.system]);
 const priced = Object.keys(book.models).length > 0;
 const SLIDERS = [
   { name: "questions", label: "Questions over its life", low: 100, high: 1e9, at: book.questions, log: true, unit: "" },
+  { name: "changes", label: "Changes of documents over its life, to be followed", low: 0, high: 1e6, at: book.changes, log: true, unit: "" },
   ...(local ? [
     { name: "hour", label: "Dollars for an hour of the machine", low: 0.001, high: 100, at: book.hour, log: true, unit: "$" },
     { name: "utilisation", label: "Share of the time it has work", low: 0.01, high: 1, at: book.utilisation, log: false, step: 0.01, unit: "" },
@@ -18,8 +19,8 @@ for (const one of SLIDERS) remember(one.name, one.at, numberIn(one.low, one.high
 remember("by", otherwiseBy, oneOf(Object.keys(BY)));
 
 function settings() {
-  const { questions, wrong, hour, utilisation, scale, by } = { hour: book.hour, utilisation: book.utilisation, scale: 1, ...state };
-  return { questions, wrong, hour, utilisation, scale, by, delta: state.delta / 100 };
+  const { questions, changes, wrong, hour, utilisation, scale, by } = { hour: book.hour, utilisation: book.utilisation, scale: 1, ...state };
+  return { questions, changes, wrong, hour, utilisation, scale, by, delta: state.delta / 100 };
 }
 
 // ---- numbers in words
@@ -99,7 +100,7 @@ function paybackCell(one) {
 function billTable() {
   const now = settings();
   const back = new Map(paybacks(now).map((one) => [one.system, one]));
-  const head = ["System", "1,000 questions", "1,000 right answers", "built before the first", "1,000 with what was built", "1,000, wrong answers counted", "pays back after"];
+  const head = ["System", "1,000 questions", "1,000 right answers", "built before the first", "following all changes", "1,000 with what was built and followed", "1,000, wrong answers counted", "pays back after"];
   const all = book.rows.map((row) => [row, billOf(row, now)]);
   const least = Math.min(...all.filter(([row]) => row.running).map(([, bill]) => bill.total));
   const cell = (text, small) => h("td", {}, text, small ? h("small", {}, small) : "");
@@ -107,7 +108,7 @@ function billTable() {
     const one = back.get(row.system);
     const ends = bill.ends[0] === bill.ends[1] ? "" : `[${bill.ends.map((end) => dollars(1000 * end)).join(", ")}]`;
     return h("tr", now.wrong > 0 && bill.total === least && row.running ? { class: "least" } : {}, h("th", { scope: "row" }, row.system),
-      cell(dollars(1000 * bill.question), ends), cell(dollars(bill.perRight === null ? null : 1000 * bill.perRight)), cell(dollars(bill.built)), cell(dollars(1000 * bill.plain)),
+      cell(dollars(1000 * bill.question), ends), cell(dollars(bill.perRight === null ? null : 1000 * bill.perRight)), cell(dollars(bill.built)), cell(dollars(bill.upkeep)), cell(dollars(1000 * bill.plain)),
       cell(dollars(1000 * bill.total)), paybackCell(one));
   });
   return [h("thead", {}, h("tr", {}, ...head.map((one) => h("th", { scope: "col" }, one)))), h("tbody", {}, ...lines)];
