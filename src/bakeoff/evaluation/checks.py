@@ -57,7 +57,7 @@ def drawn(comparison: Comparison) -> list[str]:
     """The questions that can be checked, in random order: any beginning of it is a random sample.
 
     All are as likely. Drawn twice as often where systems disagree, and weighted back, intervals of EVOUNA's 24,790
-    answers would be 1 to 5% narrower, three times as often up to 8% wider: metrics err where systems agree, too.
+    answers would be 2% wider to 6% narrower, three times as often up to 8% wider: metrics err where systems agree, too.
     """
     ids = comparison.scored(comparison.running, comparison.primary)
     return random.Random(comparison.seed).sample(ids, len(ids))
