@@ -19,6 +19,8 @@ from bakeoff.evaluation.stats import Interval
 from bakeoff.evaluation.study import Canary
 from bakeoff.types import Trial
 
+LEAST = 1e-4
+"""Dollars of one change below which digits say nothing."""
 LEAVES, WEIGHTS, DELETE = "data leave this host", "data in the weights", "data can be deleted"
 
 
@@ -139,9 +141,10 @@ def _dollars(bill: Bill) -> Cell:
 
 def _refresh(bill: Bill) -> Cell:
     """Of one document: indexing it again, or training again; of a system that cannot, nothing."""
-    if bill.refresh_by == "nothing" or bill.refresh_seconds is None:
+    if bill.refresh_by == "nothing" or bill.refresh_seconds is None or bill.refresh is None:
         return Cell(numbers.NONE, "it cannot" if bill.refresh_by == "nothing" else "not measured")
-    return Cell(dollars(bill.refresh), f"{numbers.seconds(bill.refresh_seconds)} of {bill.refresh_by}")
+    shown = f"under {dollars(LEAST)}" if 0 < bill.refresh < LEAST else dollars(bill.refresh)
+    return Cell(shown, f"{numbers.seconds(bill.refresh_seconds)} of {bill.refresh_by}")
 
 
 def _hours(trained: float | None, settings: Mapping[str, Any]) -> Cell:
