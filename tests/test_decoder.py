@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +23,7 @@ from bakeoff.errors import ModelError, StoreError
 from bakeoff.models import weights
 from bakeoff.models.chat import render
 from bakeoff.models.decoder import LEAST_READ, SLOTS, Decoder, Request, _Lane
-from bakeoff.models.decoder_graph import Turned, suits, to_onnx
+from bakeoff.models.decoder_graph import EDITION, Turned, suits, to_onnx
 from bakeoff.models.generators.onnx import Generator
 from bakeoff.models.gguf import load_for_training, reencode, write_lora
 from bakeoff.types import Generation, Message, Pieces
@@ -345,6 +348,19 @@ def test_a_damaged_graph_in_the_cache_is_made_anew(
     assert graph.read_bytes() == whole
 
 
+def test_a_new_edition_of_a_graph_takes_the_place_of_the_earlier_ones(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path))
+    fingerprint, folder = weights.resolve(str(tiny)).fingerprint, tmp_path / "decoders"
+    folder.mkdir(parents=True)
+    for name in (f"{fingerprint}-1.onnx", f"{fingerprint}-1-adapted.onnx", "other-1.onnx"):
+        (folder / name).write_bytes(b"old")
+    Generator(weights.resolve(str(tiny))).generate(ASKED, max_tokens=1)
+    left = {f"{fingerprint}-{EDITION}.onnx", f"{fingerprint}-1-adapted.onnx", "other-1.onnx"}
+    assert {path.name for path in folder.iterdir()} == left
+
+
 def test_a_graph_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\x08\x08torn")
     with pytest.raises(ModelError, match=r"cannot load .*model.onnx: .*is there enough memory"):
@@ -428,3 +444,21 @@ def test_weights_of_eight_bits_lose_next_to_nothing(tiny: Path, tmp_path: Path) 
     [token], [logprob] = told(request(decoder_of(tiny, tmp_path), prompt, 1))
     assert token == int(exact.argmax()) and logprob == pytest.approx(float(exact[token]), abs=0.25)
     assert gguf.GGUFReader(tiny).tensors[0].tensor_type.name == "Q8_0"
+
+
+@pytest.mark.slow
+def test_a_graph_does_not_know_how_many_threads_made_it() -> None:
+    path = weights.resolve("smollm2-135m").path
+    command = "import hashlib, sys; from pathlib import Path; from bakeoff.models.decoder_graph import to_onnx; "
+    command += "print(hashlib.sha256(to_onnx(Path(sys.argv[1]), adapted=False)).hexdigest())"
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", command, str(path)],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(made) == 1

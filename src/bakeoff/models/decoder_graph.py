@@ -24,7 +24,7 @@ from bakeoff.errors import ModelError
 from bakeoff.models.gguf import Rows, field_value, floats, open_file, read_tokenizer
 from bakeoff.models.graph import Graph, Port
 
-EDITION = 2
+EDITION = 3
 """Raised when the same file makes another graph."""
 GROUPS = {
     "qkv": ("attn_q", "attn_k", "attn_v"),
@@ -99,7 +99,7 @@ class Turned:
         if kind == "ffn_down":
             return _blocks(rows, self.mixing)
         norm = f"{layer}.{_NORMS[kind]}" if layer else "output_norm"
-        return np.asarray((rows * self.gains[norm]) @ self.stream, dtype=np.float32)
+        return _product(rows * self.gains[norm], self.stream)
 
     def rows(self, name: str, rows: Rows) -> Rows:
         """The rows of a matrix, shape [N, K], for what it writes in the graph."""
@@ -107,7 +107,7 @@ class Turned:
         if kind == "attn_v":
             return np.ascontiguousarray(_blocks(rows.T, self._values).T)
         if kind in ("attn_output", "ffn_down"):
-            return np.asarray(self.stream.T @ rows, dtype=np.float32)
+            return _product(self.stream.T, rows)
         return rows
 
     def addition(self, adapter: Path | None) -> dict[str, Rows]:
@@ -205,7 +205,7 @@ class _Llama(Graph):
         self._least, self._axis = self.constant(np.float32(1e-20)), self.constant(np.array([-1]))
         angles = np.outer(np.arange(self._window), self._base ** (-np.arange(0, sizes["head"], 2) / sizes["head"]))
         turns = [self.constant(np.cos(angles)), self.constant(np.sin(angles))]
-        table = floats(self._tensors["token_embd"]) @ self._turned.stream
+        table = _product(floats(self._tensors["token_embd"]), self._turned.stream)
         words = self.node("Gather", [self.constant(table.astype(np.float16)), "ids"])
         stream = self.node("Cast", [words], to=1)
         normed = self.node("SimplifiedLayerNormalization", [stream, self._ones], axis=-1, epsilon=self._epsilon)
@@ -296,8 +296,12 @@ def _rotation(size: int, seed: int) -> NDArray[np.float32]:
 def _blocks(rows: Rows, rotation: NDArray[np.float32]) -> Rows:
     """`rows`, shape [N, K], with each stretch of columns rotated by itself."""
     size = len(rotation)
-    turned: Rows = (rows.reshape(len(rows), rows.shape[1] // size, size) @ rotation).reshape(rows.shape)
-    return turned
+    return _product(rows.reshape(-1, size), rotation).reshape(rows.shape)
+
+
+def _product(one: Rows, other: Rows) -> Rows:
+    """In fp64: the order of sums depends on the number of threads, and in fp32 it would decide how weights round."""
+    return np.asarray(one.astype(np.float64) @ other.astype(np.float64), dtype=np.float32)
 
 
 def _packed(name: str, downs: list[Rows], ups: list[Rows]) -> dict[str, Rows]:

@@ -133,8 +133,12 @@ class _Shared:
 
 def _graph(path: Path, adapted: bool) -> Path:
     """The graph of a GGUF file in the cache; written when it is not there yet."""
-    name = f"{files.fingerprint(path)}-{EDITION}{'-adapted' * adapted}.onnx"
-    graph = files.cache_folder() / "decoders" / name
+    folder, fingerprint = files.cache_folder() / "decoders", files.fingerprint(path)
+    *earlier, graph = (
+        folder / f"{fingerprint}-{edition}{'-adapted' * adapted}.onnx" for edition in range(1, EDITION + 1)
+    )
     if not graph.is_file():
         write_atomically(graph, to_onnx(path, adapted=adapted))
+        for one in earlier:
+            one.unlink(missing_ok=True)
     return graph
