@@ -104,6 +104,16 @@ def test_planted_forgetting_is_found_and_its_absence_too(studied: dict[str, dict
     assert "it forgot nothing that shows" in studied["gentle"]["verdict"]
 
 
+def test_replay_is_proposed_where_a_training_forgot(folder: Path, studied: dict[str, dict[str, Any]]) -> None:
+    from typer.testing import CliRunner
+
+    from bakeoff.cli import app
+
+    said = {name: CliRunner().invoke(app, ["tune", name, "-C", str(folder)]).output for name in ("brutal", "gentle")}
+    assert "  to forget less, write into [tune.brutal]: replay = 0.25\n" in said["brutal"]
+    assert "replay" not in said["gentle"]
+
+
 def test_canaries_are_memorised_by_a_brutal_training_only(studied: dict[str, dict[str, Any]]) -> None:
     brutal, gentle = ({c["repeats"]: c["exposure"] for c in studied[name]["canaries"]} for name in ("brutal", "gentle"))
     assert brutal[4] >= MEMORISED

@@ -95,7 +95,7 @@ def tune(
                 made.append(this.tune(name, **how, progress=advance))
         if not as_json and team().leads:
             print(f"{name}: {made[-1].path}")
-            _say_study(made[-1].path)
+            _say_study(name, made[-1].path, replays="replay" in this.config.tune[name])
             if study and team().shards:
                 print(f"  not studied: run `bakeoff tune {name}` once without the launcher, if one process can hold it")
             if search:
@@ -161,7 +161,12 @@ def _say_found(name: str, found: Found) -> None:
             print(f"  {option} = {json.dumps(value)}")
 
 
-def _say_study(folder: Path) -> None:
+def _say_study(name: str, folder: Path, *, replays: bool) -> None:
     if (folder / "study.json").is_file():
         found = json.loads((folder / "study.json").read_text())
         print(f"  {found['verdict']}\n  {found['learning']}\n  {folder / 'training.html'}")
+        if found.get("forgot") and not replays:
+            from bakeoff.tuning.replay import METHODS
+
+            if found["method"] in METHODS:
+                print(f"  to forget less, write into [tune.{name}]: replay = 0.25")

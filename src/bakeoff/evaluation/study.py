@@ -45,6 +45,8 @@ CANARY_METHODS = (
 )  # fmt: skip
 """All that learn what is written in a lesson: not `grpo`, which learns from its own replies, nor `head`."""
 PASSAGE = f"Answer from the passage. If it does not say, reply: {ABSTENTION}\n\nPassage: {{}}\n\nQuestion: {{}}"
+FORGOT = 0.01
+"""Nats a token that general texts cost more, at least, where forgetting is said."""
 GAP = 0.5
 """Nats a token: a validation loss that much above the training loss, or that much risen since its best, is said."""
 _FOLDER = files(__name__.rpartition(".")[0]) / "general"
@@ -105,6 +107,11 @@ class Study:
     canaries: tuple[Canary, ...]
 
     @property
+    def forgot(self) -> bool:
+        """Whether general texts are surely harder than before."""
+        return self.text_loss_change.low > FORGOT
+
+    @property
     def verdict(self) -> str:
         """One sentence: helped, hurt or unclear; forgot or not; memorised or not."""
         if self.gain is None:
@@ -117,7 +124,7 @@ class Study:
         risen = self.text_loss_change
         forgot = (
             f"it forgot: general texts cost {risen.estimate:.2f} nats a token more"
-            if risen.low > 0.01
+            if self.forgot
             else "it forgot nothing that shows on general texts"
         )
         if self.form.change.high < 0:
@@ -246,7 +253,7 @@ def learning(history: Path, manifest: dict[str, Any]) -> str:
 
 def save(found: Study, folder: Path) -> None:
     """Write study.json beside the checkpoint."""
-    entries = {**asdict(found), "verdict": found.verdict}
+    entries = {**asdict(found), "forgot": found.forgot, "verdict": found.verdict}
     (folder / "study.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
