@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -163,14 +164,15 @@ class _Speaker:
         """The first that ends; "" where none does."""
         seed = int.from_bytes(hashlib.sha256(f"{self._seed} {question}".encode()).digest()[:6], "big")
         prompt = render(self._pupil.template, [Message("user", question)])
-        return next(filter(None, self._said(prompt, TRIES, REPLY, seed)), "")
+        return next(filter(None, self._said(prompt, TRIES, REPLY, seed, first=True)), "")
 
-    def _said(self, before: str, count: int, longest: int, seed: int) -> list[str]:
+    def _said(self, before: str, count: int, longest: int, seed: int, *, first: bool = False) -> list[str]:
         """Texts that ended."""
         pupil = self._pupil
         ids = pupil.tokenizer.encode(before, add_special_tokens=False).ids
         dice = torch.Generator().manual_seed(seed)
-        made = sample(pupil.model, ids, count, temperature=1.0, longest=longest, stop=self._stop, dice=dice)
+        how: dict[str, Any] = {"temperature": 1.0, "longest": longest, "stop": self._stop, "dice": dice}
+        made = sample(pupil.model, ids, count, first=first, **how)
         return [pupil.tokenizer.decode(one, skip_special_tokens=True).strip() for one in made if self._stop in one]
 
 

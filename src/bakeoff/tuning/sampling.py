@@ -9,9 +9,20 @@ import torch
 
 
 def sample(
-    model: Any, prompt: Sequence[int], count: int, *, temperature: float, longest: int, stop: int | None, dice: Any
+    model: Any,
+    prompt: Sequence[int],
+    count: int,
+    *,
+    temperature: float,
+    longest: int,
+    stop: int | None,
+    dice: Any,
+    first: bool = False,
 ) -> list[list[int]]:
-    """`count` continuations of the ids `prompt`, of up to `longest` tokens; `stop` is the last of those that end."""
+    """`count` continuations of the ids `prompt`, of up to `longest` tokens; `stop` is the last of those that end.
+
+    `first`: the others are wanted only where the first does not end.
+    """
     ids = torch.tensor([list(prompt)] * count, device=model.device)
     made: list[list[int]] = [[] for _ in range(count)]
     cache: Any = None
@@ -26,6 +37,6 @@ def sample(
             for tokens, token in zip(made, drawn[:, 0].tolist(), strict=True):
                 if stop not in tokens:
                     tokens.append(token)
-            if all(stop in tokens for tokens in made):
+            if all(stop in tokens for tokens in made[: 1 if first else count]):
                 break
     return made
