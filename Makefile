@@ -89,7 +89,7 @@ bench-agent: .venv/ready  ## An agent with tools beside plain RAG: DATA=folder w
 bench-diagnosis: .venv/ready  ## Whether the diagnosis finds what was broken on purpose
 	$(BIN)/python benchmarks/diagnosis.py
 
-bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder; PART=lora or PART=freeze for one
+bench-tuning: .venv/ready .venv-peers/ready  ## Training speed beside TRL on the same model, data and steps: DATA=folder; PART=lora, freeze or profile for one
 	$(BIN)/python benchmarks/tuning.py --data $(DATA) $(if $(PART),--part $(PART))
 
 bench-ladder: .venv/ready  ## Every method of tuning with its own searched settings: DATA=folder; PART=skill or PART=preferences for others

@@ -1,6 +1,6 @@
 """Training speed: our LoRA beside TRL's SFTTrainer on the same model, data and steps, and the cached frozen layers.
 
-    make bench-tuning DATA=path/to/data             # PART=lora or PART=freeze for one of them
+    make bench-tuning DATA=path/to/data             # PART=lora, freeze or profile for one of them
 
 Lessons are questions of XQuAD with their paragraph. Each contestant trains in a process of its own: the same LoRA
 (rank 16, every linear layer), batches of 4, one epoch, learning rate 1e-3; TRL with its defaults, and without gradient
@@ -29,7 +29,7 @@ PARAMETERS = 106e6
 EPOCHS_OF_FREEZE = 3
 KINDS = {
     "products of matrices": ("aten::mm", "aten::addmm"),
-    "attention between them": ("aten::bmm", "softmax"),
+    "products and softmax of attention": ("aten::bmm", "softmax"),
     "copies and casts": ("aten::copy_", "aten::_to_copy", "aten::clone"),
     "sums and products of elements": (
         "aten::mul",
@@ -99,16 +99,27 @@ def lora_beside_trl(data: Path, count: int, folder: Path) -> None:
         "peak memory",
         "loss after",
     ]
-    eaten = run("Bakeoff, profile", folder, data)
-    total = sum(eaten.values())
-    shares = ", ".join(f"{kind} {spent / total:.0%}" for kind, spent in eaten.items())
     text = (
-        f"{table(head, rows)}\n\nOf our time: {shares} ({PROFILED} lessons, torch's profiler). "
-        f"The loss before is {found['Bakeoff, LoRA'][0]['before']:.3f}. {count} lessons, "
+        f"{table(head, rows)}\n\nThe loss before is {found['Bakeoff, LoRA'][0]['before']:.3f}. {count} lessons, "
         f"{ROUNDS} rounds; peak of a product of two bf16 matrices: {peak:.0f} GFLOP/s a core. "
         f"`make bench-tuning DATA=... PART=lora` on {machine()}."
     )
     publish("tuning", text)
+    print(text)
+
+
+def profiled(data: Path, count: int, folder: Path) -> None:
+    """What our LoRA's time goes into."""
+    from results import machine, publish
+
+    eaten = run("Bakeoff, profile", folder, data)
+    total = sum(eaten.values())
+    shares = ", ".join(f"{kind} {spent / total:.0%}" for kind, spent in eaten.items())
+    text = (
+        f"Of the time of our LoRA: {shares} (torch's profiler, {PROFILED} lessons). "
+        f"`make bench-tuning DATA=... PART=profile` on {machine()}."
+    )
+    publish("tuning-profile", text)
     print(text)
 
 
@@ -324,7 +335,11 @@ LORAS: dict[str, Callable[[Path], dict[str, float]]] = {
     "TRL, no checkpointing": trl(False),
 }
 CONTESTANTS = {**LORAS, "Bakeoff, freeze": freeze, "Bakeoff, profile": profile}
-PARTS: dict[str, Callable[[Path, int, Path], None]] = {"lora": lora_beside_trl, "freeze": freeze_by_epochs}
+PARTS: dict[str, Callable[[Path, int, Path], None]] = {
+    "lora": lora_beside_trl,
+    "freeze": freeze_by_epochs,
+    "profile": profiled,
+}
 
 
 def middle(values: list[float]) -> float:
