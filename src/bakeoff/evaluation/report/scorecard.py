@@ -143,7 +143,7 @@ def _refresh(bill: Bill) -> Cell:
     """Of one document: indexing it again, or training again; of a system that cannot, nothing."""
     if bill.refresh_by == "nothing" or bill.refresh_seconds is None or bill.refresh is None:
         return Cell(numbers.NONE, "it cannot" if bill.refresh_by == "nothing" else "not measured")
-    shown = f"under {dollars(LEAST)}" if 0 < bill.refresh < LEAST else dollars(bill.refresh)
+    shown = f"under ${LEAST:g}" if 0 < bill.refresh < LEAST else dollars(bill.refresh)
     return Cell(shown, f"{numbers.seconds(bill.refresh_seconds)} of {bill.refresh_by}")
 
 
