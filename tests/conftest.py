@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,3 +94,9 @@ def project(tmp_path: Path) -> Path:
     shutil.copyfile(DEMO / "questions.jsonl", folder / "questions.jsonl")
     (folder / "bakeoff.toml").write_text(TOML)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison collects garbage before each system; of all that other tests left that takes half a second."""
+    monkeypatch.setattr("bakeoff.memory.gc", SimpleNamespace(collect=lambda: 0))

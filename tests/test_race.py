@@ -19,12 +19,6 @@ LEVEL = 0.05
 
 
 @pytest.fixture(autouse=True)
-def no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A race lets the peak start anew in each round: 80 collections of all that other tests have left take a minute."""
-    monkeypatch.setattr("bakeoff.evaluation.compare.forget_peak", lambda: None)
-
-
-@pytest.fixture(autouse=True)
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """That every answer reaches the disk is tested elsewhere."""
     monkeypatch.setattr("bakeoff.evaluation.folder.os.fsync", lambda descriptor: None)
