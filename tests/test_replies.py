@@ -102,6 +102,7 @@ def test_of_several_schemas_any_all_or_one_must_hold() -> None:
         ({"patternProperties": {"(a+)+": {}}}, "which has no time limit; name the properties"),
         ({"properties": {"a": {"pattern": "("}}}, r"wrong at \$.properties.a.pattern: '\(' is not a 'regex'"),
         ({"properties": {"a": "string"}}, r"wrong at \$.properties.a: 'string' is not of type"),
+        ('{"not":' * 20_000 + "{}" + "}" * 20_000, "is nested too deeply; write it flatter"),
         ({"anyOf": []}, r"wrong at \$.anyOf: \[\] "),
         ({"$ref": "#/$defs/line"}, "which is not in it; nothing is fetched"),
         ({"$ref": "http://localhost:1/schema.json"}, "which is not in it; nothing is fetched"),

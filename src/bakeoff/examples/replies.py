@@ -27,6 +27,8 @@ def form(stated: str) -> Obeys:
         return expression(stated)
     try:
         return schema(json.loads(stated))
+    except RecursionError as error:
+        raise ValueError(f"the JSON schema {stated[:40]!r} is nested too deeply; write it flatter") from error
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{stated[:40]!r} is no JSON schema ({error}); if it is a regular expression, write \\{{ for {{"

@@ -28,8 +28,13 @@ class Local:
 
     def carries(self, weights: files.Weights) -> bool:
         """Whether it can answer as that checkpoint by switching."""
-        added = weights.adapter is not None and (weights.adapter / "adapter.gguf").is_file()
-        return added and weights.written == self.weights.written
+        if weights.adapter is None or (weights.path, weights.written) != (self.weights.path, self.weights.written):
+            return False
+        return self._switches(weights.adapter)
+
+    def _switches(self, checkpoint: Path) -> bool:
+        """Whether the engine knows what is in that folder."""
+        return (checkpoint / "adapter.gguf").is_file()
 
     def using(self, weights: files.Weights) -> Self:
         """The same model with another of its adapters, or with none."""

@@ -36,9 +36,8 @@ class Generator(Local):
         self.window = files.window(weights)
         self._shared = _Shared(weights.path)
 
-    def carries(self, weights: files.Weights) -> bool:
-        own = self.weights
-        return weights.adapter is not None and (weights.path, weights.written) == (own.path, own.written)
+    def _switches(self, checkpoint: Path) -> bool:
+        return True
 
     def count(self, messages: Sequence[Message]) -> int:
         return len(self._encode(messages))
