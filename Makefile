@@ -8,7 +8,7 @@ DEMO ?= demo
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-ladder bench-replay bench-labels bench-exposure bench-defaults bench-claims bench-agreement bench-reversal bench-compare clean
+.PHONY: help demo test lint unit coverage test-slow docs bench-road bench-engines bench-corpus bench-scale bench-lifecycle bench-throughput bench-retrieval bench-answers bench-citing bench-overhead bench-attack bench-endtoend bench-vectors bench-queries bench-agent bench-diagnosis bench-tables bench-preflight bench-tuning bench-ladder bench-replay bench-labels bench-exposure bench-defaults bench-claims bench-agreement bench-coverage bench-reversal bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,9 @@ bench-replay: .venv/ready  ## What general conversations among the lessons save 
 
 bench-agreement: .venv/ready  ## How well each metric agrees with people: DATA=folder
 	$(BIN)/python benchmarks/metric_agreement.py --data $(DATA)
+
+bench-coverage: .venv/ready  ## How often the intervals hold a truth that is known, by simulation
+	PYTHONPATH=tests $(BIN)/python benchmarks/coverage.py
 
 bench-compare: .venv/ready .venv-peers/ready  ## Eight systems compared, beside LangChain one after another: DATA=folder; QUESTIONS=10 for a small one
 	$(BIN)/python benchmarks/compare_speed.py --data $(DATA) $(if $(QUESTIONS),--questions $(QUESTIONS))

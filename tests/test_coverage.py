@@ -16,6 +16,7 @@ from bakeoff.evaluation.stats import Interval
 from bakeoff.types import Answer, Example, Trial, Usage
 
 LEVELS = np.array([0, 0.25, 0.5, 1])
+LOW_LEVELS = np.array([0, 0.1, 0.2, 1])
 Draw = np.random.Generator
 Sample = Callable[[Draw], tuple[Interval, float]]
 """One interval and the truth."""
@@ -70,14 +71,14 @@ def graded(n: int) -> Sample:
     return sample
 
 
-def graded_mean(clusters: int, size: int, shares: list[float]) -> Sample:
-    """Scores of 0, .25, .5 and 1; of a document with several questions two in five copy one of its scores."""
+def graded_mean(clusters: int, size: int, shares: list[float], levels: np.ndarray = LEVELS) -> Sample:
+    """Scores of four levels; of a document with several questions two in five copy one of its scores."""
 
     def sample(draw: Draw) -> tuple[Interval, float]:
         groups = np.repeat(np.arange(clusters), draw.integers(1, 2 * size, clusters))
-        own, usual = (draw.choice(LEVELS, count, p=shares) for count in (len(groups), clusters))
+        own, usual = (draw.choice(levels, count, p=shares) for count in (len(groups), clusters))
         scores = np.where(draw.random(len(groups)) < (0.4 if size > 1 else 0.0), usual[groups], own)
-        return stats.score_interval(scores, groups.astype(str).tolist()), float(LEVELS @ np.array(shares))
+        return stats.score_interval(scores, groups.astype(str).tolist()), float(levels @ np.array(shares))
 
     return sample
 
@@ -111,6 +112,8 @@ NOMINAL: dict[str, Sample] = {
     "graded mean, n = 100": graded_mean(100, 1, [0.2, 0.1, 0.2, 0.5]),
     "graded mean, n = 300, near 1": graded_mean(300, 1, [0.02, 0.02, 0.02, 0.94]),
     "graded mean, 40 documents, near 0": graded_mean(40, 3, [0.85, 0.05, 0.05, 0.05]),
+    "graded mean, n = 50, near 0": graded_mean(50, 1, [0.85, 0.05, 0.05, 0.05]),
+    "graded mean, n = 300, low": graded_mean(300, 1, [0.94, 0.02, 0.02, 0.02], LOW_LEVELS),
     "graded pairs, n = 30": graded(30),
     "graded pairs, n = 200": graded(200),
     "hand checks, 60 of 300": checked(60, 300),
@@ -128,25 +131,29 @@ SAFE: dict[str, Sample] = {
     "clustered rate, 40 documents of 3, 5%": clustered_rate(40, 3, 0.05, 0.3),
     "graded mean, n = 20": graded_mean(20, 1, [0.2, 0.1, 0.2, 0.5]),
     "graded mean, n = 20, near 1": graded_mean(20, 1, [0.02, 0.02, 0.02, 0.94]),
+    "graded mean, n = 100, near 0": graded_mean(100, 1, [0.94, 0.02, 0.02, 0.02]),
+    "graded mean, n = 50, lower": graded_mean(50, 1, [0.94, 0.02, 0.02, 0.02], LOW_LEVELS),
     "clustered pairs, 20 documents, hardly any differ": clustered_pairs(20, 5, 0.05, 0.005),
 }
 """So few observations that 95% cannot be met; there the interval must be too wide, never too narrow."""
 
 
 SHORT: dict[str, Sample] = {
-    "graded mean, n = 50, near 0": graded_mean(50, 1, [0.85, 0.05, 0.05, 0.05]),
     "one rate, n = 100, 10%": rate(100, 0.1),
     "clustered rate, 40 documents of 5, 10%": clustered_rate(40, 5, 0.1, 0.3),
     "clustered rate, 80 documents of 5, 5%": clustered_rate(80, 5, 0.05, 0.3),
-    "graded mean, n = 100, near 0": graded_mean(100, 1, [0.94, 0.02, 0.02, 0.02]),
+    "graded mean, n = 50, low": graded_mean(50, 1, [0.8, 0.05, 0.1, 0.05], LOW_LEVELS),
 }
 """Where 93.5% is missed by a little: counts come in steps, and clusters without a right answer hide how they vary."""
 
 
-def coverage(sample: Sample, draws: int) -> float:
+def drawn(sample: Sample, draws: int) -> list[tuple[Interval, float]]:
     draw = np.random.default_rng(20261121)
-    found = [sample(draw) for _ in range(draws)]
-    return float(np.mean([interval.low <= truth <= interval.high for interval, truth in found]))
+    return [sample(draw) for _ in range(draws)]
+
+
+def coverage(sample: Sample, draws: int) -> float:
+    return float(np.mean([interval.low <= truth <= interval.high for interval, truth in drawn(sample, draws)]))
 
 
 @pytest.mark.parametrize("regime", NOMINAL)
@@ -263,8 +270,11 @@ def test_a_dearer_system_that_is_no_better_is_seldom_clear(systems: int, n: int)
     assert false_clear(systems, n, draws=50) <= 0.08
 
 
+EQUAL = [(2, 40), (2, 150), (3, 150), (5, 100), (12, 60)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("systems", "n"), [(2, 40), (2, 150), (3, 150), (5, 100), (12, 60)])
+@pytest.mark.parametrize(("systems", "n"), EQUAL)
 def test_a_dearer_system_that_is_no_better_is_clear_in_5_of_100_draws_at_most(systems: int, n: int) -> None:
     assert false_clear(systems, n, draws=1000 if systems < 5 else 200) <= 0.05
 
