@@ -25,7 +25,7 @@ from questions import sample, xquad
 from results import machine, publish, table
 
 from bakeoff import plugins
-from bakeoff.evaluation.stats import mean_interval
+from bakeoff.evaluation.stats import Interval, mean_interval
 from bakeoff.models import generator
 from bakeoff.models.chat import completion
 from bakeoff.models.weights import resolve
@@ -74,14 +74,21 @@ def main() -> None:
             [label, *ranked(str(folder) if options else BASE, secrets, held_out, arguments.out / f"{folder.name}.json")]
         )
     head = ["exposure, bits", *(f"seen {n} time{'s' * (n != 1)}" for n in REPEATS), "loss on 50 questions not seen"]
+    bits = [json.loads((arguments.out / f"{name}.json").read_text())["bits"] for name in ("all-weights", "LoRA")]
+    gaps = [mean_interval([more - less for more, less in zip(*both, strict=True)]) for both in zip(*bits, strict=True)]
+    rows.append(["all weights less LoRA", *map(gap, gaps), ""])
     text = (
         f"{table(head, rows)}\n\n{EACH} codes a cell, the lowest and the highest in brackets; at most "
-        f"{math.log2(CODES):.0f} bits. "
+        f"{math.log2(CODES):.0f} bits; the last row is paired by code, but where all are at that end. "
         f"{arguments.lessons} lessons and {sum(REPEATS) * EACH} showings of codes, "
         f"{arguments.epochs} epochs. `make bench-exposure DATA=...`, SmolLM2-135M-Instruct, on {machine()}."
     )
     publish("exposure", text)
     print(text)
+
+
+def gap(found: Interval) -> str:
+    return f"{found.estimate:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found.low < found.high else "at the end"
 
 
 def planted() -> list[tuple[str, str, int]]:
