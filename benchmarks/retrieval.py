@@ -2,7 +2,8 @@
 
     make bench-retrieval DATA=path/to/data
 
-Cranfield: 1,400 abstracts as one passage each where they fit the embedder, a document's score that of its best passage.
+Cranfield: 1,400 abstracts under their titles, one passage each where they fit the embedder, a document's score that of
+its best passage.
 Graded: gain 2^grade - 1 for grades above 0 as they stand in QRelsCorrectedforTRECeval; binary: grades 1 to 4 count.
 CovidQA: 98 long papers in passages of at most 128 tokens, the same for all; a hit holds half of the answer or more.
 HotpotQA: the 1,000 paragraphs of 100 questions in one pool; both of a question's supporting paragraphs must be found.
@@ -259,13 +260,13 @@ def peer_runs(job: dict[str, dict[str, str]], model: str) -> dict[str, Any]:
 def cranfield(data: Path, scratch: Path) -> tuple[Collection, Any]:
     """Graded and binary, of documents."""
     documents, questions, grades = read_cranfield(data / "cranfield")
-    corpus, chunks = indexed(scratch / "cran", {f"{id}.txt": text for id, text in documents.items()}, 512)
+    corpus, chunks = indexed(scratch / "cran", {f"{id}.md": text for id, text in documents.items()}, 512)
     gains: dict[str, dict[str, Gains]] = {
         "graded": {q: {id: 2.0**grade - 1 for id, grade in found.items() if grade > 0} for q, found in grades.items()},
         "binary": {q: {id: 1.0 for id, grade in found.items() if 1 <= grade <= 4} for q, found in grades.items()},
     }
     collection = Collection(
-        {chunk.id: chunk.text for chunk in chunks},
+        {chunk.id: f"{chunk.section}\n{chunk.text}" for chunk in chunks},
         {chunk.id: Path(chunk.document_id).stem for chunk in chunks},
         questions,
         gains,
@@ -280,11 +281,15 @@ def cranfield(data: Path, scratch: Path) -> tuple[Collection, Any]:
 
 
 def read_cranfield(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
-    """Documents (title and text), queries, and query -> document -> grade; queries are numbered as they come."""
+    """Documents (their title as a heading, and their text, which begins with it), queries, and their grades.
+
+    Queries are numbered as they come; grades are query -> document -> grade.
+    """
     documents = {}
     for entry in re.split(r"^\.I ", (folder / "cran.all.1400").read_text(), flags=re.MULTILINE)[1:]:
         id, _, rest = entry.partition("\n")
-        documents[id.strip()] = rest.partition(".W\n")[2].strip() or rest.partition(".T\n")[2].partition(".A\n")[0]
+        title, text = rest.partition(".T\n")[2].partition(".A\n")[0], rest.partition(".W\n")[2].strip()
+        documents[id.strip()] = f"# {' '.join(title.split())}\n\n{text}"
     entries = re.split(r"^\.I ", (folder / "cran.qry").read_text(), flags=re.MULTILINE)[1:]
     queries = {str(number): entry.partition(".W\n")[2].strip() for number, entry in enumerate(entries, start=1)}
     grades: dict[str, dict[str, int]] = defaultdict(dict)
