@@ -34,7 +34,7 @@ SEED = 7
 Parts = tuple[list[Example], list[Example]]
 GOALS = {
     "dpo": "chosen reply gains more, share of pairs",
-    "grpo": "reward at the end",
+    "grpo": "reward",
     "head": "loss",
     "kto": "chosen reply gains more, share of pairs",
     "orpo": "chosen reply likelier, share of pairs",

@@ -390,10 +390,20 @@ def test_log_probabilities_of_pairs_are_those_of_the_served_model(base: str) -> 
 
 def test_rewards_rise(base: str, tmp_path: Path) -> None:
     sft = tune("lora", base, TRAIN, VALID, out=tmp_path / "sft", epochs=5, **METHODS["lora"]).path
-    options = {**METHODS["grpo"], "learning_rate": 0.003, "tries": 8, "epochs": 12}
-    path = tune("grpo", base, TRAIN, VALID, out=tmp_path / "grpo", start=str(sft), **options).path
-    facts = json.loads((path / "checkpoint.json").read_text())
+    same = [replace(example, id=f"v{n}") for n, example in enumerate(TRAIN)]
+
+    def rewarded(valid: list[Example], **options: Any) -> dict[str, Any]:
+        out = tmp_path / f"grpo-{len(valid)}-{options}"
+        asked = {**METHODS["grpo"], "learning_rate": 0.003, "tries": 8, "epochs": 12, **options}
+        path = tune("grpo", base, TRAIN, valid, out=out, start=str(sft), **asked).path
+        facts: dict[str, Any] = json.loads((path / "checkpoint.json").read_text())
+        return facts
+
+    facts = rewarded(same)
     assert facts["reward_last"] > facts["reward_first"]
+    still = rewarded(same, learning_rate=1e-12, epochs=1)
+    assert facts["reward_valid"] > still["reward_valid"] > 0
+    assert rewarded([], epochs=1)["reward_valid"] is None
 
 
 def test_an_adapter_is_trained_further(base: str, unbroken: Callable[[str], Path], tmp_path: Path) -> None:

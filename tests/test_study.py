@@ -150,6 +150,10 @@ def test_rewards_say_what_a_loss_that_adds_up_to_nothing_cannot(tmp_path: Path) 
     assert learning(tmp_path / "none.csv", {"reward_first": 0.25, "reward_last": 0.5}) == (
         "The mean reward went from 0.25 in the first tenth of the steps to 0.50 in the last."
     )
+    held = {"reward_first": 0.25, "reward_last": 0.5, "reward_valid": 0.375}
+    assert learning(tmp_path / "none.csv", held).endswith(
+        "to 0.50 in the last; on validation prompts it is 0.38 in the end."
+    )
 
 
 def test_the_page_says_what_the_training_cost(folder: Path, studied: dict[str, dict[str, Any]]) -> None:

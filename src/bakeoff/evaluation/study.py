@@ -226,7 +226,10 @@ def learning(history: Path, manifest: dict[str, Any]) -> str:
     """What the curves in history.csv say, in a sentence."""
     if "reward_first" in manifest:  # its losses add up to nothing, by construction
         first, last = manifest["reward_first"], manifest["reward_last"]
-        return f"The mean reward went from {first:.2f} in the first tenth of the steps to {last:.2f} in the last."
+        held = manifest.get("reward_valid")
+        after = "" if held is None else f"; on validation prompts it is {held:.2f} in the end"
+        rise = f"The mean reward went from {first:.2f} in the first tenth of the steps to {last:.2f} in the last"
+        return f"{rise}{after}."
     with history.open(newline="") as file:
         steps = list(csv.DictReader(file))
     valid = [(int(step["epoch"]), float(step["valid_loss"])) for step in steps if step["valid_loss"]]

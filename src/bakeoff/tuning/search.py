@@ -44,7 +44,7 @@ SPACES: Mapping[str, Mapping[str, Range | Choice]] = {
 """What is searched for each method; an option that is given stays as it is."""
 IA3: Mapping[str, Range | Choice] = {"learning_rate": (2e-3, 1e-1), "epochs": [1, 2, 4]}
 """For adapters of that kind: scales have no size, and want ten times the rate of layers."""
-GOALS = {"dpo": "rewarded_after", "grpo": "reward_last", "kto": "rewarded_after", "orpo": "preferred_after"}
+GOALS = {"dpo": "rewarded_after", "grpo": "reward_valid", "kto": "rewarded_after", "orpo": "preferred_after"}
 """Fact of the checkpoint to raise; the others lower the validation loss, which `beta` would change by itself."""
 
 

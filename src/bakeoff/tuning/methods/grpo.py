@@ -69,7 +69,8 @@ def tune(
     """Train on prompts; `reward` names the metric (a plug-in, so your own too) that scores a reply, 0 to 1.
 
     `tries`: replies of up to `max_tokens` for each prompt. The mean reward of the first and of the last tenth of the
-    steps is recorded. Raises `DataError` where the metric cannot score an example.
+    steps is recorded, and at the end that of as many replies to each prompt of `valid`. Raises `DataError` where the
+    metric cannot score an example.
     """
     student.positive("grpo", temperature=temperature, max_tokens=max_tokens)
     if tries < 2:
@@ -82,12 +83,15 @@ def tune(
         )
         rewards_file = out / REWARDS
 
+        def rewarded(item: Asked, dice: int) -> tuple[list[Row], Tensor]:
+            drawn = torch.Generator().manual_seed(dice)
+            rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, drawn)
+            return rows, torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
+
         def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
             found, earned = [], []
             for number, item in enumerate(batch):
-                dice = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_000_003 + number)
-                rows = _replies(pupil, model, item.row, tries, temperature, max_tokens, dice)
-                rewards = torch.tensor([_worth(metric, item.example, pupil, one) for one in rows])
+                rows, rewards = rewarded(item, (seed * 1_000_003 + step) * 1_000_003 + number)
                 earned.append(float(rewards.mean()))
                 better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
                 found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
@@ -95,7 +99,12 @@ def tune(
                 file.write(f"{step},{sum(earned) / len(earned):.6f}\n")
             return found
 
-        return preferences.Lessons(items, valid_items, _loss, lambda: _rise(rewards_file), tried)
+        def facts() -> dict[str, float | None]:
+            # The same numbers for every setting, so that a search compares settings and not draws.
+            earned = [float(rewarded(item, number)[1].mean()) for number, item in enumerate(valid_items)]
+            return {**_rise(rewards_file), "reward_valid": sum(earned) / len(earned) if earned else None}
+
+        return preferences.Lessons(items, valid_items, _loss, facts, tried)
 
     return preferences.fit(
         "grpo",
