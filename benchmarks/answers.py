@@ -102,12 +102,12 @@ def ask(corpus: Corpus, examples: Sequence[Example], path: Path) -> list[dict[st
     return [record for record in held if record["id"] in wanted]
 
 
-def supports(record: dict[str, Any]) -> list[tuple[bool, float]]:
-    """For each sentence whether it is cited, and the score of the metric `support` for it alone."""
+def supports(record: dict[str, Any]) -> list[tuple[bool, float | None]]:
+    """For each sentence whether it is cited, and the score of the metric `support` for it alone; None: a bare yes."""
     hits = tuple(Hit(Chunk(str(n), "", text, 0, len(text)), 1.0) for n, text in enumerate(record["passages"]))
     example, found = Example(record["id"], record["question"]), []
     for start, end, is_cited in () if record["refused"] else record["sentences"]:
-        found.append((is_cited, support.score(example, Answer(record["text"][start:end], hits=hits)) or 0.0))
+        found.append((is_cited, support.score(example, Answer(record["text"][start:end], hits=hits))))
     return found
 
 
@@ -136,7 +136,7 @@ def citations(corpus: Corpus, made: Sequence[dict[str, Any]]) -> list[str]:
         str(len(made)),
         str(len(sentences)),
         shown(score_interval([float(is_cited) for is_cited, _ in sentences])),
-        shown(score_interval([float(score >= HOLDS) for score in cited])),
+        shown(score_interval([float(score >= HOLDS) for score in cited if score is not None])),
         f"{sum(record['by_model'] for record in made)} of {total}",
         str(sum(record["marks_removed"] for record in made)),
         str(sum(record["off"] for record in made)),

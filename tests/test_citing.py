@@ -88,6 +88,27 @@ def test_how_a_reply_begins_is_no_claim(frame: str) -> None:
     assert cite(f"{frame}95 grams", [TITAN]).citations == ()
 
 
+@pytest.mark.parametrize("said", ["The answer is: 2.87 million.", "$37.6 billion", "1,200 lamps", "2.87 Million"])
+def test_a_number_is_cited_with_its_unit(said: str) -> None:
+    held = hit("2.87 million people live there, on $37.6 billion, with 1,200 lamps.")
+    assert cite(said, [held]).citations
+
+
+@pytest.mark.parametrize("said", ["2.87%", "The answer is: 37.", "14.25", "6 billion", "87 million", "It was a"])
+def test_a_number_that_is_a_part_of_another_is_not_cited(said: str) -> None:
+    held = hit("2.87 million people live there, on $37.6 billion [14,25-28].")
+    assert not cite(said, [held], "How many people live there?").citations
+
+
+def test_the_mark_of_an_item_is_no_claim_and_goes_with_its_item() -> None:
+    cited = cite("1. Lamps burn oil.\n2. It floats.\n3. Cats sing.", [TITAN])
+    assert [(cited.text[one.start : one.end], one.citations) for one in cited.sentences] == [
+        ("1. Lamps burn oil.", (1,)),
+        ("2. It floats.", (1,)),
+        ("3. Cats sing.", ()),
+    ]
+
+
 def test_a_bare_yes_is_about_its_question() -> None:
     assert cite("Yes [1]", [TITAN], "Does the Titan weigh 90 grams?").text == "Yes [1]"
     assert cite("Yes [1]", [TITAN], "Does the Titan weigh 95 grams?").text == "Yes"

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bakeoff.config import Costs
 from bakeoff.errors import (
     BakeoffError,
     ConfigError,
@@ -24,10 +25,12 @@ from bakeoff.errors import (
     UnknownNameError,
     UnreachableError,
 )
-from bakeoff.evaluation import metrics, records
+from bakeoff.evaluation import metrics, prices, records
 from bakeoff.evaluation.compare import Comparison, collect, compare, examples_of, load, score
 from bakeoff.evaluation.folder import locked
+from bakeoff.evaluation.money import Accounts
 from bakeoff.evaluation.recommend import recommend
+from bakeoff.evaluation.report.whatif import what_if
 from bakeoff.types import (
     Answer,
     Chunk,
@@ -262,6 +265,22 @@ def test_a_run_that_shrinks_to_answers_none_of_which_was_timed_still_loads(tmp_p
     assert (row.n, row.p50.n) == (1, 1) and row.p95.estimate > 0
 
 
+def test_fewer_systems_show_nothing_of_those_that_are_gone(tmp_path: Path) -> None:
+    raising = Toy("broken", lambda text: fail(KeyError("x")))
+    run([adder(), raising], tmp_path, EXAMPLES[:3], again=True)
+    (tmp_path / "checks.csv").write_text("example,system,right\nq0,broken,no\nq0,adder,yes\n")
+    left = run([raising], tmp_path, EXAMPLES[:3])
+    assert left.second is None and left.noise() is None
+    assert {system for system, _ in left.scores} == {"broken"}
+    assert set(left.checks) == {("broken", "q0")}
+
+
+def test_second_answers_that_never_came_are_none(tmp_path: Path) -> None:
+    run([adder()], tmp_path, EXAMPLES[:3], again=True)
+    (tmp_path / "again" / "trials.jsonl").write_text("")
+    assert load(tmp_path).second is None
+
+
 def test_an_endpoint_that_is_down_is_no_wrong_answer(tmp_path: Path) -> None:
     away = UnreachableError("no answer from http://localhost:9; is the server running there?")
     with pytest.raises(UnreachableError, match="no answer from"):
@@ -273,8 +292,20 @@ def test_an_endpoint_that_is_down_is_no_wrong_answer(tmp_path: Path) -> None:
 def test_a_system_of_which_every_answer_failed_is_never_recommended(tmp_path: Path) -> None:
     found = run([Toy("broken", lambda text: fail(ValueError("prompt too long")))], tmp_path)
     verdict = recommend(found)
-    assert verdict.system is None and verdict.reasons == ("no answer could be scored",)
+    assert verdict.system is None and verdict.reasons == ("every answer of every system failed",)
     assert "12 of 12 answers of broken failed, the first: ValueError: prompt too long" in str(found)
+    # Nor is it weighed by the page's sliders, where it would cost nothing.
+    both = run([adder("good"), Toy("broken", lambda text: fail(ValueError("x")))], tmp_path / "both")
+    assert both.eligible == ("good",)
+    accounts = Accounts(both, prices.book(both, Costs()))
+    assert {
+        row["system"]: (row["eligible"], row["inside"]) for row in what_if(both, recommend(both), accounts)["rows"]
+    } == {
+        "good": (True, True),
+        "broken": (False, False),
+    }
+    worth = accounts.worth("good")
+    assert worth and not worth.above and not worth.below
 
 
 def test_the_run_file_stands_before_the_first_question(tmp_path: Path) -> None:

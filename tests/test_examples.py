@@ -45,6 +45,13 @@ def test_facts_and_formats_are_read_from_every_file_and_written_again(tmp_path: 
 def test_a_csv_file_is_read_too(tmp_path: Path) -> None:
     (example,) = load_examples(write(tmp_path, "question,answer,label\nWhy?,Because,cause\n", "q.csv"))
     assert (example.question, example.references, example.label) == ("Why?", ("Because",), "cause")
+    table = 'question,references\nWhich?,"[""red"", ""crimson""]"\nHow?,[sic]\nWhat?,"[1, 2]"\n'
+    found = [one.references for one in load_examples(write(tmp_path, table, "q.csv"))]
+    assert found == [("red", "crimson"), ("[sic]",), ("[1, 2]",)]
+    (text,) = load_examples(write(tmp_path, '{"question": "JSON?", "references": "[\\"a\\"]"}\n'))
+    assert text.references == ('["a"]',)
+    line = '{"question": "a", "evidence": [{"document": "d", "quote": "b", "start": null, "end": null}]}\n'
+    assert next(iter(load_examples(write(tmp_path, line)))).evidence == (Evidence("d", -1, -1, "b"),)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,11 @@ def test_a_csv_file_is_read_too(tmp_path: Path) -> None:
         ('{"question": "a", "references": [1]}\n', "'references' must be"),
         ('{"id": "x", "question": "a"}\n{"id": "x", "question": "b"}\n', "stands on line 1 too"),
         ('{"question": "a", "evidence": [{"quote": "b"}]}\n', "evidence needs a document"),
+        (
+            '{"question": "a", "evidence": [{"document": "d", "quote": "b", "start": "x"}]}\n',
+            ":1: 'start' and 'end' of evidence are whole numbers",
+        ),
+        (f'{{"question": "a", "facts": {"[" * 100_000}{"]" * 100_000}}}\n', ":1: nested too deeply"),
         ('{"question": "a", "facts": ["b", 3]}\n', ":1: 'facts' must be a list of strings"),
         ('{"question": "a", "facts": "b"}\n', ":1: 'facts' must be a list of strings: [\"90 days\""),
         ('{"question": "a"}\n{"question": "b", "format": "("}\n', ":2: 'format': '(' is no regular expression"),

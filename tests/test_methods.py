@@ -675,6 +675,24 @@ def test_a_bad_reply_to_a_conversation_is_learnt_behind_its_last_turn(base: str,
     assert "she" in pupil.tokenizer.decode(list(found[1].row.ids[found[1].row.prompt :]))
 
 
+def test_how_far_kto_has_moved_is_measured_on_replies_to_other_prompts(base: str) -> None:
+    from bakeoff.tuning import student
+    from bakeoff.tuning.methods.kto import _judged
+
+    def others(examples: list[Example]) -> list[str]:
+        found = _judged(student.load(base), examples, 200)
+        return [pupil.tokenizer.decode(list(item.other.ids[item.other.prompt :])).strip() for item in found]
+
+    pupil = student.load(base)
+    pairs = [replace(TRAIN[0], references=("Rome",)), replace(TRAIN[1], references=("Oslo",))]
+    first, second, third, fourth = others(pairs)
+    assert "Oslo" in first and "Oslo" in second and "Rome" in third and "Rome" in fourth
+    # Where all ask the same, there is nothing but another reply, and of one reply itself.
+    alike = others([replace(pairs[0], rejected=""), replace(pairs[0], id="b", references=("Oslo",), rejected="")])
+    assert "Oslo" in alike[0] or "Rome" in alike[0]
+    assert len(others([replace(pairs[0], rejected="")])) == 1
+
+
 def test_a_state_of_other_arguments_is_not_gone_on_from(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def hit(text: str, document: str = "d", start: int = 0) -> Hit:
         ("5 Mar 2020", "5th March, 2020"),
         ("Röntgen's", "Rontgen"),
         ("U.S.A.", "USA"),
+        ("8.5.", "8.5"),
         ("an apple", "The Apple!"),
         ("isn’t", "is not"),
     ],
@@ -81,7 +82,16 @@ def test_the_same_fact_in_other_clothes_is_the_same_tokens(one: str, other: str)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1.2", "12"), ("1200", "120"), ("5 km", "5 kg"), ("2020-03-05", "2020-05-03"), ("0", "o")]
+    ("one", "other"),
+    [
+        ("It is 8.5.", "It is 85."),
+        ("❶ Ann", "Ann"),
+        ("1.2", "12"),
+        ("1200", "120"),
+        ("5 km", "5 kg"),
+        ("2020-03-05", "2020-05-03"),
+        ("0", "o"),
+    ],
 )
 def test_other_facts_are_other_tokens(one: str, other: str) -> None:
     assert sorted(tokens(one)) != sorted(tokens(other))
@@ -242,6 +252,15 @@ def test_support_of_nothing_is_not_scored() -> None:
     assert support.score(example("Paris"), Answer("Paris")) is None
     assert support.score(example("Paris"), Answer("I don't know.", "abstained", hits=hits)) is None
     assert support.score(example("Paris"), Answer("Paris", hits=hits)) == 1
+    assert support.score(example("Paris"), Answer("The answer is: Yes.", hits=hits)) is None
+
+
+def test_a_number_is_found_with_its_million_and_the_mark_of_an_item_is_no_number() -> None:
+    hits = (Hit(Chunk("a", "a", "It has 7.3 billion masks and a lamp, 2.3 a head.", 0, 48), 1.0),)
+    asked = Example("q", "What is there?")
+    for said in ("7.3 billion masks", "The answer is: 7.3 billion.", "1. masks and a lamp", "2.3."):
+        assert (support.score(asked, Answer(said, hits=hits)) or 0) > 0.6, said
+    assert support.score(asked, Answer("7.3 million masks", hits=hits)) == 0
 
 
 # ---------------------------------------------------------------- retrieval

@@ -172,6 +172,7 @@ def test_a_full_disk_while_indexing_is_one_line_and_loses_nothing(project: Path)
         (["compare", "rug"], "unknown system 'rug': did you mean 'rag'?"),
         (["tune", "x"], "unknown checkpoint 'x'"),
         (["report"], "there is no run 'latest'"),
+        (["report", "--run", "../elsewhere"], "'../elsewhere' is not a name for a run"),
         (["list", "metric"], "unknown kind 'metric': did you mean 'metrics'?"),
         (["init", "."], "bakeoff.toml exists already"),
         (["check", "-C", "elsewhere"], "there is no bakeoff.toml"),
@@ -493,6 +494,10 @@ def test_a_schema_that_cannot_be_read_or_a_mode_that_is_none_is_one_line(project
     plain = settings.read_text()
     settings.write_text(plain.replace("[systems.rag]", '[systems.rag]\nschema = "form.json"'))
     assert "[systems.rag] schema: form.json cannot be read" in run(project, "ask", "?").stderr
+    (project / "form.json").write_text('{"type": "object"}')
+    before = Project(project)._settings("rag")["form"]
+    (project / "form.json").write_text('{"type": "string"}')
+    assert Project(project)._settings("rag")["form"] != before  # so that answers of another form are not gone on from
     settings.write_text(plain.replace("[systems.rag]", '[systems.rag]\nmode = "document"'))
     assert "did you mean 'documents'?" in run(project, "ask", "?").stderr
 

@@ -53,6 +53,14 @@ def test_a_clear_winner_is_shipped() -> None:
     assert "\n" not in text
 
 
+def test_inside_limits_the_highest_is_that_of_those_inside() -> None:
+    choice = recommend(synthetic({"prompt": 0.4, "rag": 0.5, "big": 0.9}, 100), max_prompt_tokens=500)
+    assert choice.outside == ("big", "rag")
+    assert "the highest within the limits; " in str(choice)
+    two = recommend(synthetic({"rag": 0.7, "lora-rag": 0.4, "prompt": 0.1, "big": 0.9}, 100), max_prompt_tokens=1000)
+    assert two.system == "rag" and "the highest within the limits" in two.reasons[0]
+
+
 def test_the_cheaper_of_two_equals_is_shipped() -> None:
     choice = recommend(synthetic({"rag": 0.748, "big": 0.75, "prompt": 0.4}, 2000, shared=0.9))
     assert (choice.system, choice.confidence) == ("rag", "CLEAR")

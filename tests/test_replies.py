@@ -84,6 +84,9 @@ def test_what_is_not_json_and_nothing_else_does_not_obey(reply: str) -> None:
 
 def test_of_several_schemas_any_all_or_one_must_hold() -> None:
     parts = [{"type": "integer"}, {"minimum": 5}]
+    # As it is written: in binary, 19.99 is no multiple of .01.
+    assert obeys({"multipleOf": 0.01}, 19.99) and obeys({"multipleOf": 7}, 7 * 10**400)
+    assert not obeys({"multipleOf": 0.01}, 19.995) and not obeys({"multipleOf": 3}, "1e400")
     held = {name: [obeys({name: parts}, value) for value in (1, 7, 5.5, 0.5)] for name in ("anyOf", "allOf", "oneOf")}
     assert held == {
         "anyOf": [True, True, True, False],

@@ -124,6 +124,14 @@ def test_where_nothing_is_shown_more_questions_are_asked_for(tmp_path: Path) -> 
     assert "bakeoff screen --sample 300" in found.first
 
 
+def test_a_metric_that_cannot_decide_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    chosen, asked = screen.sample(EXAMPLES[4:], Shelf(), 30, seed=1), []
+    generator = Generator(lambda messages: asked.append(messages) or "x")  # type: ignore[func-returns-value]
+    with pytest.raises(DataError, match="support scored no question for all four; put another first"):
+        screen.screen(generator, RAG(generator, Given({})), EXAMPLES[:4], chosen, ["support", "recall"], out=tmp_path)
+    assert not asked
+
+
 def test_a_second_screening_asks_nothing_again(tmp_path: Path) -> None:
     first, trials = run(tmp_path, found=12), (tmp_path / "trials.jsonl").read_bytes()
     assert run(tmp_path, found=12) == first

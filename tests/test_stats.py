@@ -184,6 +184,15 @@ def test_mcnemar_has_the_power_that_was_promised(draw: np.random.Generator) -> N
     assert 0.76 < np.mean(found) < 0.86
 
 
+@pytest.mark.parametrize("n", [5, 10, 20, 28])
+def test_few_questions_show_only_what_they_can(n: int) -> None:
+    """A difference above the usual share of disagreement: all of it in favour, and still 80% power."""
+    gap = stats.detectable_difference(n, discordance=0.2)
+    least = next(wins for wins in range(n + 1) if stats.mcnemar_mid_p([1] * wins, [0] * wins) < 0.05)
+    assert reference.binom.sf(least - 1, n, gap) == pytest.approx(0.8)
+    assert stats.detectable_difference(4) == math.inf == stats.detectable_difference(7, tests=11)
+
+
 def test_mcnemar_without_disagreement_is_one() -> None:
     assert stats.mcnemar_mid_p([1, 0, 1], [1, 0, 1]) == 1
 

@@ -277,7 +277,7 @@ def diagnose(
 def report(
     run: Run = "latest",
     fail_if: FailIf = None,
-    checks: Annotated[int, typer.Option(help="Write a sheet with N random questions to check by hand.")] = 0,
+    checks: Annotated[int, typer.Option(min=0, help="Write a sheet with N random questions to check by hand.")] = 0,
     checked: Annotated[
         Path | None, typer.Option(help="Take over the hand checks that the page saved as a file.")
     ] = None,
@@ -290,13 +290,13 @@ def report(
     if checked:
         from bakeoff.evaluation.checks import take
 
-        count = take(checked, comparison, this.folder / "runs" / run)
+        count = take(checked, comparison, this.run_folder(run))
         print(f"took over {count:,} hand checks", file=sys.stderr)
         comparison = this.rescore(run)
     if checks:
         from bakeoff.evaluation.checks import write_sheet
 
-        path = write_sheet(comparison, this.folder / "runs" / run, checks)
+        path = write_sheet(comparison, this.run_folder(run), checks)
         print(f"made {path}; write yes or no into its last column, then: bakeoff report --run {run}")
         return
     _finish(this, run, comparison, this.gates(fail_if or (), comparison.systems), as_json)

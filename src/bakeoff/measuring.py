@@ -48,7 +48,7 @@ def validate_metrics(
             "in, or name a file of labelled answers"
         )
     validation = validate(rows, wanted, (), progress)
-    write_json(project.folder / "runs" / run / FILE, asdict(validation))
+    write_json(project.run_folder(run) / FILE, asdict(validation))
     return {f"hand checks of {run}": validation}
 
 
@@ -83,7 +83,7 @@ def freshness(
         measured = measure([twin.system(name) for name in names], planted, twin_files, progress)
     found = [replace(one, **others.get(one.system, {})) for one in measured]
     for one in found:
-        save(one, project.folder / "runs" / run, project._settings(one.system))
+        save(one, project.run_folder(run), project._settings(one.system))
     return found
 
 
@@ -101,12 +101,13 @@ def reversal(
 
     `base` and the embedder are the project's, where there is one.
     """
+    from bakeoff.evaluation import folder as folders
     from bakeoff.evaluation import reversal as reversing
 
     settings = config.read(folder) if (folder / config.FILE).is_file() else config.Config()
     return reversing.reversal(
         reversing.read_pairs(pairs, count),
-        folder / "runs" / run,
+        folders.of(folder, run),
         base=base or settings.base,
         embedder=settings.corpus.embedder,
         seed=settings.seed,

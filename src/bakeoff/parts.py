@@ -338,6 +338,9 @@ class Parts:
         if options.get("retriever") == "reranked":
             fit = self._fit_path.read_text() if self._fit_path.is_file() else ""
             settings["reranker"] = {**asdict(self.config.retrieval), "fit": fit}
+        if schema := options.get("schema"):
+            file = self.folder / schema
+            settings["form"] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
         if fallback := options.get("fallback"):
             settings["instead"] = self._settings(fallback, learnt=learnt)
         if shots := options.get("shots"):

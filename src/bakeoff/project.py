@@ -146,7 +146,7 @@ class Project(Trained):
             raise ConfigError(f"the system {name!r} reads no documents that could attack it; name one of type rag")
         test = list(self.split.test)[: limit or None]
         found = attack(system, test, progress)
-        save(found, self.folder / "runs" / run, self._settings(name))
+        save(found, self.run_folder(run), self._settings(name))
         return found
 
     def fit(self) -> Fit:
@@ -190,7 +190,7 @@ class Project(Trained):
             shots,
             chosen,
             self.metrics,
-            out=self.folder / "runs" / run,
+            out=self.run_folder(run),
             seed=self.config.seed,
             settings=dict.fromkeys(asked, made_from) | dict.fromkeys((screen.RETRIEVAL, screen.ORACLE), read),
             fresh=fresh,
@@ -222,7 +222,7 @@ class Project(Trained):
         if not names:
             raise ConfigError(f"no systems to compare: add [systems.<name>] tables to {config.FILE}")
         failed = self.ingest(progress=progress).failed if self.config.corpus.sources else {}
-        test, out = list(self.split.test[: limit or None]), self.folder / "runs" / run
+        test, out = list(self.split.test[: limit or None]), self.run_folder(run)
         if not fresh:
             known = {name: self._settings(name, learnt=False) for name in names}
             folder.require_same(out, test, known, unknown=("checkpoint", "decider"))
@@ -292,7 +292,7 @@ class Project(Trained):
         work = Work(self.config.compare.parallel)
         sharing = _Sharing(self, work)
         system, metric = sharing.system(name), self.metrics[0]
-        out = self.folder / "runs" / run / "diagnosis" / name
+        out = self.run_folder(run) / "diagnosis" / name
         tuned = self._options("systems", name).get("tuned", "")
         generator = sharing._generator(tuned)
         if isinstance(system, RAG):
@@ -331,11 +331,17 @@ class Project(Trained):
         save(found, out, settings)
         return found
 
+    def run_folder(self, run: str) -> Path:
+        """Where a run stands, or would; raises `ConfigError` for a name that leads elsewhere."""
+        from bakeoff.evaluation import folder
+
+        return folder.of(self.folder, run)
+
     def rescore(self, run: str = "latest") -> Comparison:
         """Score the recorded answers of a run again; loads no model."""
         from bakeoff.evaluation.compare import AGAIN, examples_of, load, score
 
-        folder = self.folder / "runs" / run
+        folder = self.run_folder(run)
         if not (folder / "trials.jsonl").is_file():
             raise ConfigError(f"there is no run {run!r}; `bakeoff compare` makes one, `bakeoff list runs` shows them")
         score(folder, examples_of(folder), self.metrics)
@@ -362,7 +368,7 @@ class Project(Trained):
         from bakeoff.evaluation.report import write
 
         recommendation = self.recommend(comparison)
-        folder = self.folder / "runs" / run
+        folder = self.run_folder(run)
         if gates:
             gating.write(gates, folder)
         accounts = self.accounts(comparison)

@@ -212,6 +212,7 @@ def load(out: Path) -> Comparison:
     systems = [name for name in run["systems"] if any(trial.system == name for trial in trials)]
     if not systems:
         raise DataError(f"{out} holds no answers yet; run `bakeoff compare` first")
+    trials = [trial for trial in trials if trial.system in systems]
     raced = {(trial.system, trial.example_id) for trial in trials}
     rows = [row for row in records.read(out / "scores.jsonl") if (row["system"], row["example_id"]) in raced]
     scores: dict[tuple[str, str], dict[str, float | None]] = {}
@@ -222,7 +223,7 @@ def load(out: Path) -> Comparison:
         systems=tuple(systems),
         metrics=tuple(dict.fromkeys(row["metric"] for row in rows)),
         examples={example.id: example for example in examples_of(out)},
-        trials=tuple(trial for trial in trials if trial.system in systems),
+        trials=tuple(trials),
         scores=scores,
         pooled=pooled({row["metric"] for row in rows}),
         baseline=run["baseline"],
@@ -307,12 +308,13 @@ def _race(
 
 def _second(out: Path, run: Mapping[str, Any]) -> Comparison | None:
     """The second answers of the baseline, where they were made in the same way as the first."""
-    if not (out / AGAIN / "scores.jsonl").is_file():
+    again = out / AGAIN
+    if not (again / "scores.jsonl").is_file() or not any(records.read(again / "trials.jsonl")):
         return None
-    second = load(out / AGAIN)
+    second = load(again)
     name = second.systems[0]
     same = second.run["examples"] == run["examples"] and second.run["settings"][name] == run["settings"].get(name)
-    return second if same else None
+    return second if same and name in run["systems"] else None
 
 
 # ---------------------------------------------------------------- asking and scoring

@@ -147,6 +147,12 @@ class Comparison:
         """The systems that were asked to the end."""
         return tuple(system for system in self.systems if not self._is_out(system))
 
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """The systems that may be shipped: asked to the end, and not with an error for every answer."""
+        failed = {row.system for row in self._rows if row.errors == row.n}
+        return tuple(system for system in self.running if system not in failed)
+
     def table(self) -> list[Row]:
         """A row for each system, best first."""
         return list(self._rows)
@@ -244,10 +250,10 @@ class Comparison:
         )
 
     def break_evens(self) -> list[BreakEven]:
-        """For each system that was trained, when that pays against the best of the others that ran to the end."""
+        """For each system that was trained, when that pays against the best of the others that may be shipped."""
         builds = self.machine.get("build_seconds", {})
         plain = next(
-            (row.system for row in self.table() if row.system not in builds and row.system in self.running), ""
+            (row.system for row in self.table() if row.system not in builds and row.system in self.eligible), ""
         )
         found = []
         for row in self.table():

@@ -25,6 +25,13 @@ Settings = Mapping[str, Mapping[str, Any]]
 """System name -> what its answers depend on."""
 
 
+def of(project: Path, run: str) -> Path:
+    """The folder of a run; raises `ConfigError` for a name that leads elsewhere."""
+    if run in ("", ".", "..") or Path(run).name != run:
+        raise ConfigError(f"{run!r} is not a name for a run: it is one folder below runs/, as in --run first")
+    return project / "runs" / run
+
+
 def write_run(
     out: Path, systems: Sequence[str], examples: Sequence[Example], settings: Settings, seed: int, baseline: str
 ) -> None:

@@ -238,7 +238,7 @@ def _others(value: str, taken: str, dice: random.Random) -> tuple[str, str]:
         # Where all values of this length are taken, longer ones are not.
         longer = tries // 50
         named = " ".join(dice.choices(NAMES, k=len(value.split()) + longer))
-        other = _number(value, dice, longer) if value[0].isdigit() else named
+        other = _number(value, dice, longer) if value[0].isdecimal() else named
         if other not in (value, *found) and not _count(other, taken):
             found.append(other)
     return found[0], found[1]

@@ -135,16 +135,16 @@ class Accounts:
 
     @cached_property
     def paybacks(self) -> list[Payback]:
-        """Each system that was trained against the best that was not, of those that ran to the end."""
+        """Each system that was trained against the best that was not, of those that may be shipped."""
         trained = self._comparison.machine.get("build_seconds", {})
-        plain = [name for name in self.bills if name in self._comparison.running and name not in trained]
+        plain = [name for name in self.bills if name in self._comparison.eligible and name not in trained]
         found = [self._payback(system, plain[0]) for system in self.bills if plain and system in trained]
         return [one for one in found if one]
 
     def worth(self, system: str) -> Worth | None:
         """When `system` is the cheapest, wrong answers counted; None where it is so at no value of a wrong answer."""
         mine, low, high, below, above = self.bills[system], 0.0, None, "", ""
-        for name in self._comparison.running:
+        for name in self._comparison.eligible:
             other = self.bills[name]
             costs = mine.at(self.book.questions, 0), other.at(self.book.questions, 0)
             # Equal costs may differ in their last digit.

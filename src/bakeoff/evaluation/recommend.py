@@ -127,20 +127,22 @@ def recommend(
     those of which every answer failed. Raises `ConfigError` for a limit in dollars where no price is known or given.
     """
     rows = [row for row in comparison.table() if row.metrics[comparison.primary]]
-    running = [row for row in rows if row.system in comparison.running and row.errors < row.n]
+    running = [row for row in rows if row.system in comparison.eligible]
     limits = _limits(max_p95_seconds, max_dollars, max_prompt_tokens, accounts)
     outside = tuple(row.system for row in rows if any(limit.exceeded(row) for limit in limits))
     inside = [row for row in running if row.system not in outside]
     if not inside:
-        reason = f"no system stays within {' and '.join(map(str, limits))}" if running else "no answer could be scored"
+        none = "every answer of every system failed" if rows else "no answer could be scored"
+        reason = f"no system stays within {' and '.join(map(str, limits))}" if running else none
         return Recommendation(None, "UNDECIDED", (reason,), (), None, (), delta, max_p95_seconds, outside)
     costs = _costs(rows, accounts)
     pick = _pick(comparison, inside, costs, delta)
     rivals = _rivals(comparison, pick, inside, costs, delta)
     unsettled = [rival for rival in rivals if not rival.settled]
+    within = " within the limits" if outside else ""
     reasons = (
-        _quality(comparison, pick, inside[0], delta) + _raced(comparison),
-        _cost(pick, inside, costs, rivals),
+        _quality(comparison, pick, inside[0], delta, within) + _raced(comparison),
+        _cost(pick, inside, costs, rivals, within),
         _speed(pick) + "".join(_inside(limit, rows) for limit in limits),
     )
     flips = tuple(_flips(comparison, pick, inside, [row for row in running if row not in inside], costs, limits))
@@ -231,11 +233,11 @@ def _standings(
     return (*words, f"{a.system} less {b.system} is {_ends(_gap(comparison, a, b))}")
 
 
-def _quality(comparison: Comparison, pick: Row, top: Row, delta: float) -> str:
+def _quality(comparison: Comparison, pick: Row, top: Row, delta: float, within: str) -> str:
     score = comparison.interval(pick.system, comparison.primary)
     words = f"its {comparison.primary} is {_points(score)}" if score else "not scored"
     if pick is top:
-        return f"{words}, the highest"
+        return f"{words}, the highest{within}"
     gap = _gap(comparison, pick, top)
     return f"{words}; to {top.system} it is {_ends(gap)}, inside the {100 * delta:g} points allowed"
 
@@ -245,11 +247,11 @@ def _raced(comparison: Comparison) -> str:
     return f" (out of the race early: {', '.join(sorted(out))})" if out else ""
 
 
-def _cost(pick: Row, inside: Sequence[Row], costs: _Costs, rivals: Sequence[_Rival]) -> str:
+def _cost(pick: Row, inside: Sequence[Row], costs: _Costs, rivals: Sequence[_Rival], within: str) -> str:
     words = f"it costs {costs.words(pick.system)}"
     cheaper = {row.system for row in inside if costs.cheaper(row.system, pick.system)}
     if not cheaper:
-        return f"{words}, and none is cheaper" if len(inside) > 1 else words
+        return f"{words}, and none{within} is cheaper" if len(inside) > 1 else words
     worse = sorted(rival.system for rival in rivals if rival.settled and rival.system in cheaper)
     open_ = sorted(cheaper - set(worse))
     parts = [f"cheaper but significantly worse: {', '.join(worse)}"] if worse else []

@@ -18,11 +18,11 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.evaluation import compare, folder, gold, stats
 from bakeoff.evaluation.comparison import RIGHT, Comparison
 from bakeoff.evaluation.gold import Given, Located
-from bakeoff.evaluation.metrics import Scoring
+from bakeoff.evaluation.metrics import Scoring, scoring
 from bakeoff.evaluation.sharing import Work
 from bakeoff.evaluation.stats import Floats, Interval
 from bakeoff.systems import RAG, Prompt
-from bakeoff.types import Example, Generator, Hit, Retriever, System
+from bakeoff.types import Answer, Example, Generator, Hit, Retriever, System
 
 LEAST = 10
 """Questions below which every interval says "anything"."""
@@ -144,6 +144,10 @@ def screen(
         rag.over(partial(_given, sample.passages), name=ORACLE),
     ]
     wanted = tuple(dict.fromkeys([*metrics, STRICT]))
+    deciding = scoring(wanted[0])
+    # A judge costs an answer of its own, and can score without passages.
+    if not deciding.model and all(deciding.score(one, Answer("so")) is None for one in sample.examples):
+        raise DataError(_unscored(deciding.name))
     comparison = compare.compare(
         systems,
         sample.examples,
@@ -159,9 +163,18 @@ def screen(
     return judge(comparison, sample.left_out)
 
 
+def _unscored(metric: str) -> str:
+    return (
+        f"a screening needs a metric that scores answers without passages, and {metric} scored no question for all "
+        'four; put another first in [compare] metrics, as in ["recall"]'
+    )
+
+
 def judge(comparison: Comparison, left_out: int = 0) -> Screening:
     """The bounds that the four systems of a screening show; loads no model."""
     ids = comparison.scored(comparison.systems, comparison.primary)
+    if not ids:
+        raise DataError(_unscored(comparison.primary))
     groups = comparison.groups(ids)
 
     def lenient(system: str) -> Floats:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, gamma, norm, t
+from scipy.stats import beta, binom, gamma, norm, t
 
 Floats = NDArray[np.float64]
 Groups = Sequence[str] | None
@@ -318,11 +318,18 @@ def detectable_difference(n: int, discordance: float = 0.2, tests: int = 1) -> f
     """Smallest difference that `n` questions show with 80% power (McNemar, 5%), from 0 to 1.
 
     `discordance` is the share of questions on which exactly one of two systems is right: .18 to .30 between real ones.
-    `tests`: how many differences are tested together; the first of them must pass Holm's sharpest level.
+    `tests`: how many differences are tested together; the first of them must pass Holm's sharpest level. A difference
+    above `discordance` needs more of it: then one system is never right alone, and the other often enough. Infinite
+    where so few questions can show none.
     """
-    z = float(norm.ppf(1 - LEVEL / tests / 2))
+    level = LEVEL / tests
+    z = float(norm.ppf(1 - level / 2))
     root = math.sqrt(max(0.0, n - z**2 + Z_POWER**2))
-    return min(1.0, math.sqrt(discordance) * (z * math.sqrt(n) + Z_POWER * root) / (n + Z_POWER**2))
+    found = math.sqrt(discordance) * (z * math.sqrt(n) + Z_POWER * root) / (n + Z_POWER**2)
+    if found <= discordance:
+        return found
+    wins = math.floor(-math.log2(level)) + 1  # of so many and no loss the mid-p value, 2**-wins, is below the level
+    return float(beta.ppf(POWER, wins, n - wins + 1)) if n >= wins else math.inf
 
 
 def questions_needed(interval: Interval, bound: float = 0.0) -> int | None:

@@ -56,7 +56,8 @@ def _notes(comparison: Comparison, rows: Sequence[Row], timings: bool) -> Iterat
     if n:
         points = 100 * detectable_difference(n)
         whom = "all systems" if comparison.running == comparison.systems else "all that ran to the end"
-        yield f"{n} questions scored for {whom}; so many can show differences from about {points:.0f} points"
+        shown = f"many can show differences from about {points:.0f} points" if points <= 100 else "few can show nothing"
+        yield f"{n} questions scored for {whom}; so {shown}"
     if comparison.race:
         yield str(comparison.race)
     if checked := comparison.hand_checked():

@@ -17,7 +17,8 @@ HUB = "datasets:"
 """Before the name of a data set, as in `datasets:owner/name?name=config&split=train`."""
 PARTS = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
 """What others call a part -> what we call it."""
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv")
+SUFFIXES = (".jsonl", ".ndjson", ".json", *TABLES, ".parquet")
 SAMPLE = '{"question": "Who may travel first class?", "references": ["nobody"]}'
 
 
@@ -52,7 +53,7 @@ def _file(path: Path) -> Iterator[Row]:
     if not path.is_file():
         raise DataError(f"there is no question file {path}; make one, a JSON object a line: {SAMPLE}")
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if suffix in TABLES:
         return _csv(path)
     if suffix == ".parquet":
         return _parquet(path)
@@ -88,6 +89,8 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
+        except RecursionError as error:
+            raise DataError(f"{path}:{number}: nested too deeply; write it flatter") from error
         except json.JSONDecodeError as error:
             raise DataError(f"{path}:{number}: not JSON ({error.msg}); write one object a line: {SAMPLE}") from error
         if not isinstance(row, dict):
@@ -98,6 +101,8 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
 def _json(path: Path, text: str) -> Iterator[Row]:
     try:
         rows = json.loads(text)
+    except RecursionError as error:
+        raise DataError(f"{path}: nested too deeply; write it flatter") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); write a list of objects") from error
     for number, row in enumerate(rows, start=1):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from bakeoff.errors import DataError
 from bakeoff.examples import replies
-from bakeoff.examples.files import PARTS, SAMPLE, Row
+from bakeoff.examples.files import PARTS, SAMPLE, TABLES, Row
 from bakeoff.types import Evidence, Example, Message
 
 __all__ = ["SAMPLE", "Format", "recognise"]
@@ -139,7 +139,7 @@ def _known(row: Row) -> dict[str, Any]:
     """The columns of ours that say what is right."""
     values = row.values
     given = values.get("references", values.get("answer", []))
-    references = [given] if isinstance(given, str) else given
+    references = _several(row, given) if isinstance(given, str) else given
     if not isinstance(references, list) or not all(isinstance(reference, str) for reference in references):
         raise DataError(f"{row.where}: 'references' must be a string or a list of strings")
     found = {
@@ -152,6 +152,17 @@ def _known(row: Row) -> dict[str, Any]:
     }
     answerable = str(values.get("answerable", True)).lower() not in ("false", "0", "no")
     return {**{name: value for name, value in found.items() if value}, "answerable": answerable}
+
+
+def _several(row: Row, given: str) -> list[Any]:
+    """One reference, but where a cell of a table holds a list of texts as JSON: it can hold none otherwise."""
+    if not (given.startswith("[") and row.file.lower().endswith(TABLES)):
+        return [given]
+    try:
+        held = json.loads(given)
+    except (ValueError, RecursionError):
+        return [given]
+    return held if all(isinstance(one, str) for one in held) else [given]
 
 
 def _instruction(row: Row, given: str, output: str) -> dict[str, Any]:
@@ -268,7 +279,7 @@ def _list(row: Row, column: str) -> Sequence[Any]:
     if isinstance(value, str):  # a CSV cell
         try:
             value = json.loads(value)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{row.where}: {column!r} must be a JSON list") from error
     if not isinstance(value, list):
         raise DataError(f"{row.where}: {column!r} must be a list")
@@ -300,7 +311,11 @@ def _message(row: Row, item: Any) -> Message:
 def _evidence(where: str, item: Any) -> Evidence:
     if not isinstance(item, dict) or "document" not in item or not ("quote" in item or {"start", "end"} <= set(item)):
         raise DataError(f'{where}: evidence needs a document and a quote: {{"document": "a.md", "quote": "..."}}')
-    start, end = int(item.get("start", -1)), int(item.get("end", -1))
+    ends = [-1 if item.get(name) is None else item[name] for name in ("start", "end")]
+    try:
+        start, end = map(int, ends)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: 'start' and 'end' of evidence are whole numbers; {ends} are not") from error
     return Evidence(str(item["document"]), start, end, str(item.get("quote", "")))
 
 

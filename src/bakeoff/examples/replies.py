@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -88,7 +89,7 @@ def _found(text: str, pattern: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _draft() -> Any:
-    """JSON Schema 2020-12, but that patterns end in time."""
+    """JSON Schema 2020-12, but that patterns end in time and multiples are exact."""
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
 
@@ -96,7 +97,12 @@ def _draft() -> Any:
         if validator.is_type(value, "string") and not _found(value, stated):
             yield ValidationError(f"{value!r} does not match {stated!r}")
 
-    return extend(Draft202012Validator, {"pattern": pattern})
+    def multiple(validator: Any, stated: float, value: Json, _: Json) -> Iterator[ValidationError]:
+        # As they are written: in binary, 19.99 is no multiple of .01.
+        if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(stated)):
+            yield ValidationError(f"{value!r} is not a multiple of {stated!r}")
+
+    return extend(Draft202012Validator, {"pattern": pattern, "multipleOf": multiple})
 
 
 def _check(schema: Mapping[str, Json]) -> None:

@@ -26,15 +26,20 @@ SUPPORTED = 0.7
 PAIRED = 0.2
 """Share of its neighbouring words that they must hold as neighbours. Both are chosen by people's judgements."""
 
-_SENTENCE = re.compile(r"\S.*?(?:[.!?…][\"'”’)]*(?:\s?\[\d{1,3}\])*(?=\s|$)|(?=\n)|$)", re.DOTALL)
+_SENTENCE = re.compile(r"(?:\d{1,2}[.)][ \t]+)?\S.*?(?:[.!?…][\"'”’)]*(?:\s?\[\d{1,3}\])*(?=\s|$)|(?=\n)|$)", re.DOTALL)
 _NAME = re.compile(r"(?<=[^\s.!?:]\s)[^\W\d_][\w'’-]*")
 """A word that does not start a sentence; a name if it is capitalised."""
 FRAME = re.compile(
-    r"^(?:the answer is:?|(?:according to|based on) the (?:given |provided )?(?:passages?|text|documents?|context),)\s",
+    r"^[ \t]*(?:\d{1,2}[.)](?=[ \t])|the answer is:?"
+    r"|(?:according to|based on) the (?:given |provided )?(?:passages?|text|documents?|context),)\s",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How models begin a reply, or an item of a list; it claims nothing."""
+_NUMBER = re.compile(
+    r"(?<!\w)(\d+(?:[.,]\d+)*)(?!\w)(?:\s?(%|per ?cent\b|(?:hundred|thousand|million|billion|trillion)\b))?",
     re.IGNORECASE,
 )
-"""How models begin a reply; it claims nothing."""
-_BARE = frozenset(["yes", "no", "true", "false", "correct", "maybe"])
+BARE = frozenset(["yes", "no", "true", "false", "correct", "maybe"])
 """Answers that say nothing without their question."""
 
 
@@ -105,7 +110,8 @@ def _verified(sentence: str, hits: Sequence[Hit], question: str) -> tuple[str, l
     """The sentence without bad marks, its citations, how many marks went, and its support."""
     marks = [int(number) for number in MARK.findall(sentence)]
     text = FRAME.sub("", MARK.sub("", sentence).strip())
-    claim = _Claim.of(question if words(text) <= _BARE else text)
+    said = words(text)
+    claim = _Claim.of(question if said and said <= BARE else text)
     retrieved = [number for number in dict.fromkeys(marks) if 1 <= number <= len(hits)]
     cited = [number for number in retrieved if claim.words & held(hits[number - 1])]
     support = claim.support([hits[number - 1] for number in cited])
@@ -128,24 +134,40 @@ class _Claim:
     words: set[str]
     pairs: list[tuple[str, str]]
     exact: set[str]
-    """Numbers and names: a passage that lacks one of them says something else."""
+    """Names, and words like 5mg: a passage that lacks one of them says something else."""
+    numbers: set[str]
+    """The same of numbers, each with its percent or million."""
 
     @classmethod
     def of(cls, text: str) -> _Claim:
         about = words(text)
         names = " ".join(name for name in _NAME.findall(text) if name[0].isupper())
-        numbers = {word for word in about if any(character.isdigit() for character in word)}
+        mixed = {word for word in about if not word.isdecimal() and any(map(str.isdigit, word))}
         pairs = [pair for line in text.splitlines() for pair in _pairs(line)]
-        return cls(about, pairs, numbers | words(names))
+        return cls(about, pairs, mixed | words(names), {number + unit for number, unit in _numbers(text)})
 
     def support(self, hits: Sequence[Hit]) -> float:
         """Share of the words that the passages hold; 0 where they lack a number or a name, or say the words apart."""
         known = set[str]().union(*map(held, hits))
+        numbers = set[str]().union(*(_told(_whole(hit)) for hit in hits))
         neighbours = [_neighbours(_whole(hit)) for hit in hits]
         paired = sum(any(pair in told for told in neighbours) for pair in self.pairs)
-        if not self.words or self.exact - known or paired < int(PAIRED * len(self.pairs)):
+        lacking = self.exact - known or self.numbers - numbers
+        if not self.words or lacking or paired < int(PAIRED * len(self.pairs)):
             return 0.0
         return len(self.words & known) / len(self.words)
+
+
+def _numbers(text: str) -> Iterator[tuple[str, str]]:
+    """Each number as it is written, and its unit if that is a percent, a million or the like."""
+    for number, unit in _NUMBER.findall(text):
+        yield number, "%" if unit.lower().startswith("per") else unit.lower()
+
+
+@lru_cache(64)
+def _told(text: str) -> frozenset[str]:
+    """Its numbers, with their units and without."""
+    return frozenset(form for number, unit in _numbers(text) for form in (number, number + unit))
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

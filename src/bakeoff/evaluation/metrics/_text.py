@@ -139,8 +139,8 @@ def _words(text: str) -> tuple[str, ...]:
     words: list[str] = []
     text = _plain(text)
     for match in _TOKEN.finditer(text):
-        token, after_number = match.group(), bool(words) and words[-1][0].isdigit()
-        if token[0].isdigit():
+        token, after_number = match.group(), bool(words) and words[-1][0].isdecimal()
+        if token[0].isdecimal():
             words.append(_number(Decimal(token)))
         elif after_number and token in _SCALES:
             words[-1] = _number(Decimal(words[-1]) * _SCALES[token])
@@ -157,7 +157,7 @@ def _add_number(words: list[str], number: int, before: str) -> None:
     """Append a number word, or join it to the tens before it: twenty-one."""
     tens = words[-1] if words else ""
     joined = _AFTER_TENS.search(before)
-    if joined and 0 < number < 10 and tens.isdigit():
+    if joined and 0 < number < 10 and tens.isdecimal():
         words[-1] = str(int(tens) + number)
     else:
         words.append(str(number))
@@ -177,4 +177,4 @@ def _plain(text: str) -> str:
     text = _CURRENCY_FIRST.sub(r"\2 \1", text)
     text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", text)
     text = re.sub(r"n't\b", " not", text).replace("per cent", "percent")
-    return re.sub(r"'s\b|(?<=\w)\.(?=\w\.)", "", text)
+    return re.sub(r"'s\b|(?<=[^\W\d_])\.(?=[^\W\d_]\.)", "", text)

@@ -11,7 +11,7 @@ import re
 from bakeoff.evaluation.metrics import _text, recall
 from bakeoff.types import Answer, Example
 
-VERSION = 1
+VERSION = 2
 ABOUT = "1 where the reply chooses the right one of the options that the question lists, by letter or in words"
 
 _OPTION = re.compile(r"^[ \t]*\(?([A-Za-z])[).:][ \t]+(\S.*)$", re.MULTILINE)

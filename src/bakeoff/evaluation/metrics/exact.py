@@ -5,7 +5,7 @@ from __future__ import annotations
 from bakeoff.evaluation.metrics import _text
 from bakeoff.types import Answer, Example
 
-VERSION = 1
+VERSION = 2
 ABOUT = "1 where the answer is a reference, word for word; punishes chatty systems, so it should not decide"
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from bakeoff.evaluation.metrics import _text
 from bakeoff.types import Answer, Example
 
-VERSION = 1
+VERSION = 2
 ABOUT = "harmonic mean of token precision and recall; punishes chatty systems, so it should not decide"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bakeoff.evaluation.metrics import _text, recall
 from bakeoff.types import Answer, Example
 
-VERSION = 1
+VERSION = 2
 ABOUT = "share of the facts that the example lists which the answer states, all words of each; terms, for a translation"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bakeoff.evaluation.metrics import _labels
 from bakeoff.types import Answer, Example
 
-VERSION = 1
+VERSION = 2
 ABOUT = "each label's F1, averaged, so that a rare label counts like a common one; of all answers together"
 
 

@@ -7,7 +7,7 @@ import math
 from bakeoff.evaluation.metrics import _labels
 from bakeoff.types import Answer, Example
 
-VERSION = 1
+VERSION = 2
 ABOUT = "correlation of given and right labels: 0 for guessing, whatever is common, 100 for all right; of all answers"
 LEAST = -1.0
 

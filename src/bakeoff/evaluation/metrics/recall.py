@@ -9,7 +9,7 @@ from functools import lru_cache
 from bakeoff.evaluation.metrics import _text
 from bakeoff.types import Answer, Example
 
-VERSION = 2
+VERSION = 3
 ABOUT = "share of the reference's words that the answer says; ranks systems as people do"
 
 LONG = 12
@@ -54,7 +54,7 @@ def _another(stated: set[str], wanted: tuple[str, ...], kind: Callable[[str], bo
 
 
 def _is_number(token: str) -> bool:
-    return token[0].isdigit()
+    return token[0].isdecimal()
 
 
 def _is_month(token: str) -> bool:

@@ -24,9 +24,9 @@ def what_if(comparison: Comparison, recommendation: Recommendation, accounts: Ac
         rows.append(
             {
                 "system": row.system,
-                "running": row.system in comparison.running,
+                "eligible": row.system in comparison.eligible,
                 "inside": bool(row.metrics[comparison.primary])
-                and row.system in comparison.running
+                and row.system in comparison.eligible
                 and row.system not in recommendation.outside,
                 "wrong": bill.wrong,
                 "computed": cost.computed,

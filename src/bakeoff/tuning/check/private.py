@@ -70,7 +70,7 @@ def _iban(value: str) -> bool:
 
 def _card(value: str) -> bool:
     """Luhn's check digit, and an issuer that exists."""
-    digits = [int(letter) for letter in value if letter.isdigit()]
+    digits = [int(letter) for letter in value if letter.isdecimal()]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and len(set(digits)) > 1
 

@@ -49,7 +49,7 @@ def tune(
     rank: int = 16,
     alpha: int = 32,
     targets: str = "all-linear",
-    learning_rate: float = 1e-4,
+    learning_rate: float = 7e-4,
     epochs: int = 1,
     patience: int = 0,
     batch_size: int = 8,
@@ -94,6 +94,8 @@ def _lessons(
 ) -> preferences.Lessons:
     train_items, valid_items = _judged(pupil, train, max_length), _judged(pupil, valid, max_length)
     good, cores = sum(item.good for item in train_items), pupil.workers
+    if len(train_items) < 2:
+        raise DataError("kto: there are fewer than two replies to learn from; add `references` and `rejected` replies")
     if good in (0, len(train_items)):
         raise DataError("kto: all replies have the same verdict; add replies as `rejected`, or use lora")
     shares = {True: len(train_items) / (2 * good), False: len(train_items) / (2 * (len(train_items) - good))}
@@ -128,8 +130,11 @@ def _judged(pupil: student.Student, examples: Sequence[Example], max_length: int
             found.append((example, lesson(example), True))
         if example.rejected.strip():
             found.append((example, rejected(example), False))
-    if examples and len(found) < 2:
-        raise DataError("kto: there are fewer than two replies to learn from; add `references` and `rejected` replies")
+    # The reply to the next prompt that is another one; where there is none, the next reply.
+    prompts, others = [messages[:-1] for _, messages, _ in found], [0] * len(found)
+    for place in reversed(range(2 * len(found))):
+        here, after = place % len(found), (place + 1) % len(found)
+        others[here] = after if prompts[here] != prompts[after] or place == 2 * len(found) - 1 else others[after]
 
     def encoded(example: Example, messages: tuple) -> Row:  # type: ignore[type-arg]
         return row(example.id, messages, pupil.template, pupil.tokenizer, max_length)
@@ -138,7 +143,7 @@ def _judged(pupil: student.Student, examples: Sequence[Example], max_length: int
         Judged(
             encoded(example, messages),
             good,
-            encoded(example, (*messages[:-1], found[(place + 1) % len(found)][1][-1])),
+            encoded(example, (*messages[:-1], found[others[place]][1][-1])),
         )
         for place, (example, messages, good) in enumerate(found)
     ]

@@ -27,7 +27,7 @@ function billOf(row, settings) {
 
 // Each system that was trained against the best that was not.
 function paybacks(settings) {
-  const plain = book.rows.find((row) => row.running && !row.trained);
+  const plain = book.rows.find((row) => row.eligible && !row.trained);
   if (!plain) return [];
   const [there, found] = [data.systems.indexOf(plain.system), []];
   for (const row of book.rows.filter((one) => one.trained)) {
@@ -50,7 +50,7 @@ function paybacks(settings) {
 function worth(system, settings) {
   const mine = rowOf.get(system);
   let [low, high, below, above] = [0, null, "", ""];
-  for (const other of book.rows.filter((row) => row.running)) {
+  for (const other of book.rows.filter((row) => row.eligible)) {
     const costs = [billOf(mine, settings).plain, billOf(other, settings).plain];
     const dearer = Math.abs(costs[0] - costs[1]) > 1e-9 * costs[0] ? costs[0] - costs[1] : 0;
     const better = other.wrong - mine.wrong;

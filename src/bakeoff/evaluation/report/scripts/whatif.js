@@ -102,12 +102,12 @@ function billTable() {
   const back = new Map(paybacks(now).map((one) => [one.system, one]));
   const head = ["System", "1,000 questions", "1,000 right answers", "built before the first", "following all changes", "1,000 with what was built and followed", "1,000, wrong answers counted", "pays back after"];
   const all = book.rows.map((row) => [row, billOf(row, now)]);
-  const least = Math.min(...all.filter(([row]) => row.running).map(([, bill]) => bill.total));
+  const least = Math.min(...all.filter(([row]) => row.eligible).map(([, bill]) => bill.total));
   const cell = (text, small) => h("td", {}, text, small ? h("small", {}, small) : "");
   const lines = all.map(([row, bill]) => {
     const one = back.get(row.system);
     const ends = bill.ends[0] === bill.ends[1] ? "" : `[${bill.ends.map((end) => dollars(1000 * end)).join(", ")}]`;
-    return h("tr", now.wrong > 0 && bill.total === least && row.running ? { class: "least" } : {}, h("th", { scope: "row" }, row.system),
+    return h("tr", now.wrong > 0 && bill.total === least && row.eligible ? { class: "least" } : {}, h("th", { scope: "row" }, row.system),
       cell(dollars(1000 * bill.question), ends), cell(dollars(bill.perRight === null ? null : 1000 * bill.perRight)), cell(dollars(bill.built)), cell(dollars(bill.upkeep)), cell(dollars(1000 * bill.plain)),
       cell(dollars(1000 * bill.total)), paybackCell(one));
   });
