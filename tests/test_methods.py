@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -388,6 +389,12 @@ def test_log_probabilities_of_pairs_are_those_of_the_served_model(base: str) -> 
         assert pair.reference == pytest.approx((good[0], bad[0]), rel=0.02)  # training multiplies bfloat16
 
 
+def test_names_of_layers_may_stand_behind_spaces_and_a_seed_may_be_a_date(base: str, tmp_path: Path) -> None:
+    path = tune("lora", base, TRAIN, out=tmp_path / "x", targets="q_proj, v_proj", epochs=1, rank=2).path
+    assert json.loads((path / "adapter_config.json").read_text())["target_modules"] == ["q_proj", "v_proj"]
+    tune("grpo", base, TRAIN[:2], out=tmp_path / "y", seed=20240115, **METHODS["grpo"])
+
+
 def test_rewards_rise(base: str, tmp_path: Path) -> None:
     sft = tune("lora", base, TRAIN, VALID, out=tmp_path / "sft", epochs=5, **METHODS["lora"]).path
     same = [replace(example, id=f"v{n}") for n, example in enumerate(TRAIN)]
@@ -440,7 +447,17 @@ def test_a_start_that_cannot_be_gone_on_from_is_refused(
         ("kto", {}, [Example("a", "why?", ("so",))], DataError, "fewer than two replies"),
         ("grpo", {"reward": "recal"}, TRAIN, Exception, "did you mean 'recall'"),
         ("pretrain", {}, [Example("a", "why?", ("so",))], DataError, "example a has no text"),
+        ("pretrain", {}, [Example("a", "a", text="a")], DataError, "there is nothing to learn"),
         ("adapter", {"kind": "ia4"}, TRAIN, ConfigError, "ia4"),
+        (
+            "lora",
+            {"targets": "q_proj, v_prj"},
+            TRAIN,
+            ConfigError,
+            "no linear layer is named 'v_prj'; known are .*q_proj",
+        ),
+        ("lora", {"learning_rate": math.nan}, TRAIN, ConfigError, "learning_rate is nan, but must be above 0"),
+        ("full", {"patience": -1}, TRAIN, ConfigError, "patience is -1"),
     ],
 )
 def test_what_a_method_cannot_do_is_said_in_one_line(
@@ -494,6 +511,7 @@ start = "endless"
 
 def test_a_project_climbs_the_ladder_and_reads_its_documents(gguf: str, tmp_path: Path) -> None:
     from bakeoff.project import Project
+    from bakeoff.tuning.run import hash_of
 
     (tmp_path / "bakeoff.toml").write_text(PROJECT.format(base=gguf))
     (tmp_path / "documents").mkdir()
@@ -513,8 +531,68 @@ def test_a_project_climbs_the_ladder_and_reads_its_documents(gguf: str, tmp_path
     seen: list[int] = []
     project.tune("chat", progress=lambda *step: seen.append(0))
     assert not seen  # it is up to date, and so is what it starts from
+    damaged = tmp_path / "checkpoints" / "sft" / "adapter_model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-9] + b"damaged!!")
+    project.tune("sft", study=False, progress=lambda *step: seen.append(0))
+    assert seen  # trained again, to the same bytes
+    assert hash_of(damaged) == made["sft"]["files"][damaged.name]
     with pytest.raises(ConfigError, match="endless from round from endless never begins"):
         project.tune("endless")
+
+
+def test_a_checkpoint_on_another_base_is_not_served_and_the_base_alone_is(
+    gguf: str, base: str, unbroken: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from bakeoff.project import Project
+
+    shutil.copytree(unbroken("lora"), tmp_path / "checkpoints" / "sft")
+    lines = ["[systems.plain]", 'type = "prompt"', "[systems.tuned]", 'type = "prompt"', 'tuned = "sft"']
+    (tmp_path / "questions.jsonl").write_text('{"question": "capital of Peru?", "references": ["Lima"]}\n' * 9)
+    for name, fits in ((base, True), (gguf, False)):
+        (tmp_path / "bakeoff.toml").write_text("\n".join([f'base = "{name}"', *lines, "[tune.sft]", 'method = "lora"']))
+        project = Project(tmp_path)
+        project._generator("")
+        assert any(problem.kind == "other-base" for problem in project.check().problems) != fits
+        if fits:
+            project._generator("sft")
+        else:
+            with pytest.raises(ConfigError, match="'sft' stands on .* run `bakeoff tune sft`, or name that base again"):
+                project._generator("sft")
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ('method = "lora"\nlearnin_rate = 0.1', "did you mean 'learning_rate'"),
+        ("epochs = 2", "has no method; name one"),
+        ('method = "lora"\nepochs = "2"', "epochs"),
+    ],
+)
+def test_a_check_refuses_an_entry_that_a_training_would(tmp_path: Path, entry: str, says: str) -> None:
+    from bakeoff.project import Project
+
+    (tmp_path / "bakeoff.toml").write_text(f'base = "scripted"\n[tune.x]\n{entry}\n')
+    (tmp_path / "questions.jsonl").write_text('{"question": "capital of Peru?", "references": ["Lima"]}\n')
+    with pytest.raises(ConfigError, match=says):
+        Project(tmp_path).check()
+
+
+def test_a_check_counts_what_a_training_would_stop_at(gguf: str, tmp_path: Path) -> None:
+    from bakeoff.project import Project
+
+    rows: list[dict[str, Any]] = [
+        {"question": e.question, "answer": e.references[0], "rejected": e.rejected} for e in TRAIN
+    ]
+    rows[0].pop("rejected")
+    rows[1] = {**rows[1], "answer": "", "answerable": False}
+    (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps({**row, "split": "train"}) for row in rows))
+
+    def kinds(method: str) -> set[str]:
+        (tmp_path / "bakeoff.toml").write_text(f'base = "{gguf}"\n[tune.x]\nmethod = "{method}"\n')
+        return {problem.kind for problem in Project(tmp_path).check().problems if problem.severity == "error"}
+
+    assert "unlearnable" in kinds("lora") and {"unlearnable", "some"} <= kinds("dpo")
+    assert not {"unlearnable", "some"} & kinds("kto")
 
 
 def test_personal_data_stops_a_training_until_it_is_allowed(gguf: str, tmp_path: Path) -> None:
@@ -900,11 +978,32 @@ def test_a_hopeless_trial_ends_early(base: str, tmp_path: Path, monkeypatch: pyt
     assert 0 < found.pruned < 9
 
 
+def test_a_search_that_goes_on_from_a_lora_has_its_rank_and_begins_anew_with_another(base: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from bakeoff.tuning.run import alone
+    from bakeoff.tuning.search import search
+
+    def searched() -> Any:
+        first = tmp_path / "first"
+        return search("lora", base, TRAIN, VALID, out=tmp_path / "x", trials=1, start=str(first), epochs=1)
+
+    for rank in (2, 3):
+        tune("lora", base, TRAIN, VALID, out=tmp_path / "first", rank=rank, epochs=1, replace=True)
+        found = searched()
+        assert "rank" not in found.options
+        manifest = json.loads((tmp_path / "first" / "checkpoint.json").read_text())
+        assert json.loads((found.path / "checkpoint.json").read_text())["options"]["start"] == manifest["files"]
+    with alone(tmp_path / ".x.search"), pytest.raises(ConfigError, match="another bakeoff trains in"):
+        searched()
+
+
 def test_a_search_without_anything_to_search_or_to_judge_by_is_refused(base: str, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     from bakeoff.tuning.search import SPACES, search
 
     assert set(SPACES) == set(plugins.names("methods"))
+    with pytest.raises(ConfigError, match="a search of 0 trials tries nothing"):
+        search("lora", base, TRAIN, VALID, out=tmp_path / "x", trials=0)
     with pytest.raises(DataError, match="a search needs validation examples"):
         search("lora", base, TRAIN, [], out=tmp_path / "x", trials=2)
     for method in ("dpo", "orpo", "kto"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, DataError
 from bakeoff.models.generators.scripted import Generator
 from bakeoff.tuning.paraphrase import MANNERS, check, fault, paraphrased
 from bakeoff.types import Example, Message
@@ -96,6 +96,15 @@ def test_what_was_rewritten_is_kept_shown_and_not_asked_for_again(tmp_path: Path
     rows[1]["rewriting"] = "For late books you pay 3 crowns a day."
     file.write_text("\n".join(map(json.dumps, rows)) + "\n")
     assert "3 crowns" not in paraphrased([document], 1, rewriter(SAID, asked), path=tmp_path / FILE, seed=3)[1].text
+    # The last line was being written when the process died.
+    asked.clear()
+    file.write_text("\n".join(map(json.dumps, rows)) + '\n{"sentence": "A rea')
+    paraphrased([document], 1, rewriter(SAID, asked), path=tmp_path / FILE, seed=3)
+    assert not asked and len(file.read_text().splitlines()) == 2
+    file.write_text("oops\n" + "\n".join(map(json.dumps, rows)) + "\n")
+    with pytest.raises(DataError, match=f"{FILE}:1: no rewriting; correct the line, or remove it"):
+        paraphrased([document], 1, rewriter(SAID, asked), path=tmp_path / FILE, seed=3)
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n")
     # More of them ask only for the new ones.
     paraphrased([document], 2, rewriter(SAID, asked), path=tmp_path / FILE, seed=3)
     assert len(asked) == 2

@@ -52,7 +52,7 @@ def test_the_base_is_its_own_source_and_the_file_that_is_kept_can_be_read(talker
     (file,) = tmp_path.iterdir()
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["messages"][0]["content"] for row in rows][:2] == asked
-    assert [example.question for example in replay.from_file(file, ())][:2] == asked  # it can be used as replay_from
+    assert [example.question for example in replay.from_file(file, {})][:2] == asked  # it can be used as replay_from
     assert seen[-1][:2] == (2, 2)
     again: list[object] = []
     assert drawn(talker, tmp_path, 2, progress=lambda *step: again.append(step)) == found
@@ -93,10 +93,10 @@ def test_the_ratio_says_how_many_come_on_a_lesson() -> None:
 def test_a_file_without_replies_and_one_with_measured_questions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "texts.jsonl").write_text(json.dumps({"text": "The sea is blue."}) + "\n")
     with pytest.raises(DataError, match="holds no replies to learn"):
-        replay.from_file(tmp_path / "texts.jsonl", ())
+        replay.from_file(tmp_path / "texts.jsonl", {})
     (tmp_path / "q.jsonl").write_text(json.dumps({"question": "what is the capital of france", "answer": "Paris"}))
     with pytest.raises(DataError, match="one of the questions by which forgetting is measured"):
-        replay.from_file(tmp_path / "q.jsonl", ["What is the capital of France?"])
+        replay.from_file(tmp_path / "q.jsonl", {"What is the capital of France?": replay.MEASURED})
 
 
 PROJECT = """\
@@ -171,6 +171,10 @@ def test_a_project_trains_on_lessons_and_what_is_replayed(project: Project, monk
     seen: list[object] = []
     project.tune("sft", study=False, progress=lambda *step: seen.append(step))
     assert not seen  # it is up to date
+    leak = {"question": project.split.test[0].question, "answer": "that"}
+    (project.folder / "general.jsonl").write_text(json.dumps(leak) + "\n")
+    with pytest.raises(DataError, match="example .* is one of your questions for validation or test; take it out"):
+        project.tune("read", study=False)
 
 
 @pytest.mark.parametrize(

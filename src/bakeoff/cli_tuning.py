@@ -71,7 +71,7 @@ def draft(
 @app.command()
 def tune(
     names: Annotated[list[str] | None, typer.Argument(help="Entries of \\[tune]; by default all.")] = None,
-    search: Annotated[int, typer.Option(help="Try so many settings of the options that are open.")] = 0,
+    search: Annotated[int, typer.Option(min=0, help="Try so many settings of the options that are open.")] = 0,
     allow_personal: Annotated[
         bool, typer.Option("--allow-personal", help="Go on although lessons hold personal data or secrets.")
     ] = False,

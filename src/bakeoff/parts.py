@@ -254,6 +254,20 @@ class Parts:
     def _require_tuned(self, name: str) -> None:
         if not self._is_tuned(self._checkpoint_path(name)):
             raise ConfigError(f"the checkpoint {name!r} is not there yet; run `bakeoff tune {name}`")
+        if not self._stands_on_base(name):
+            base = json.loads((self._checkpoint_path(name) / "checkpoint.json").read_text())["base"]
+            raise ConfigError(
+                f"the checkpoint {name!r} stands on {base!r} as it was then, not on today's base {self.config.base!r}; "
+                f"run `bakeoff tune {name}`, or name that base again"
+            )
+
+    def _stands_on_base(self, name: str) -> bool:
+        """Whether the checkpoint of that name, which is there, was trained on what `base` names now."""
+        from bakeoff.models.weights import resolve
+
+        manifest = json.loads((self._checkpoint_path(name) / "checkpoint.json").read_text())
+        base = self.config.base
+        return self._has_files(base) and bool(manifest["base_fingerprint"] == resolve(base).fingerprint)
 
     def _generator(self, tuned: str) -> Generator:
         """The base, or a checkpoint on it; those that one engine can switch between share its model."""
@@ -265,9 +279,11 @@ class Parts:
             self._require_tuned(tuned)
         if not self._tuned:
             ready = [
-                path for name in self.config.tune if (path := self._checkpoint_path(name) / "adapter.gguf").is_file()
+                path
+                for name in self.config.tune
+                if ((path := self._checkpoint_path(name)) / "adapter.gguf").is_file() and self._stands_on_base(name)
             ]
-            self._tuned[""] = generator(self.config.base, adapters=[path.parent for path in ready], reuse=self._reuse)
+            self._tuned[""] = generator(self.config.base, adapters=ready, reuse=self._reuse)
         if tuned not in self._tuned:
             weights = resolve(str(self._checkpoint_path(tuned)))
             able = (one for one in self._tuned.values() if isinstance(one, Local) and one.carries(weights))

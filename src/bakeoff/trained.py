@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff import config, plugins
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, ModelError
 from bakeoff.evaluation import ledger
 from bakeoff.parts import Parts
 from bakeoff.types import Checkpoint, Example, Message, Retriever
@@ -58,6 +59,8 @@ class Trained(Parts):
         from bakeoff.examples import locate
         from bakeoff.tuning.check import NEEDED, Problem, by_severity, preflight
 
+        for name in self.config.tune:
+            self._check_entry(name)
         _, lost = locate(self._reading.examples, self.corpus.locate)
         missing = [
             Problem("warning", where, "evidence " + what, "correct the quote, or run `bakeoff ingest`", "quote-missing")
@@ -77,6 +80,25 @@ class Trained(Parts):
             Problem("error", f"[tune.{name}]", f"{method} finds no example to learn from", NEEDED[method], "idle")
             for name in self.config.tune
             if not found.usable.get(method := self._options("tune", name)["method"], 1) and method in NEEDED
+        ]
+        missing += [
+            Problem(
+                "error", f"[tune.{name}]", f"{method} stops at examples without what it learns", NEEDED[method], "some"
+            )
+            for name in self.config.tune
+            if (method := self._options("tune", name)["method"]) in ("dpo", "orpo")
+            and 0 < found.usable[method] < len(self.split.train)
+        ]
+        missing += [
+            Problem(
+                "warning",
+                f"[tune.{name}]",
+                f"its checkpoint stands on another base than today's {self.config.base!r}",
+                f"`bakeoff tune {name}` and `bakeoff compare` train it again; or name its base",
+                "other-base",
+            )
+            for name in self.config.tune
+            if not found.unchecked and self._is_tuned(self._checkpoint_path(name)) and not self._stands_on_base(name)
         ]
         # A project that tunes nothing may keep all its questions for the test.
         own = [problem for problem in found.problems if self.config.tune or problem.kind != "no-training"]
@@ -146,9 +168,11 @@ class Trained(Parts):
 
         task = self._task(name, study, allow_personal, progress)
         out = self._checkpoint_path(name)
+        made: Checkpoint | None = None
         if is_current(out, task.method, self.config.base, task.train, task.options, task.seed):
-            made = load_checkpoint(out)
-        else:
+            with suppress(ModelError):  # one that was damaged since is trained again
+                made = load_checkpoint(out)
+        if made is None:
             self._tuned.clear()
             made = tune(
                 task.method,
@@ -254,8 +278,7 @@ class Trained(Parts):
         from bakeoff.tuning.check.private import refuse_private
 
         options = dict(self._options("tune", name))
-        function = plugins.get("methods", options.get("method", ""))
-        config.check_options(f"{config.FILE} [tune.{name}]", options, function, also=config.TUNE)
+        self._check_entry(name)
         method, lesson = options.pop("method"), options.pop("lesson", "")
         seed = options.pop("seed", self.config.seed)
         if method == "pretrain":
@@ -277,6 +300,7 @@ class Trained(Parts):
                 method,
                 ratio,
                 source,
+                held_out=[example.question for example in (*self.split.valid, *self.split.test)],
                 base=self.config.base,
                 folder=self.folder,
                 seed=seed,
@@ -375,6 +399,13 @@ class Trained(Parts):
         texts = [Example(one.id, one.id, text=one.text) for one in found if one and one.text.strip()]
         apart = texts[:: round(1 / DOCUMENTS_APART)] if len(texts) > 1 else []
         return [*train, *(text for text in texts if text not in apart)], [*valid, *apart]
+
+    def _check_entry(self, name: str) -> None:
+        """Raises `ConfigError` for a method or an option that is none."""
+        options, where = self._options("tune", name), f"{config.FILE} [tune.{name}]"
+        if not isinstance(method := options.get("method"), str):
+            raise ConfigError(f'{where} has no method; name one, as in method = "lora"')
+        config.check_options(where, options, plugins.get("methods", method), also=config.TUNE)
 
     def _check_starts(self, name: str) -> None:
         """Raises `ConfigError` for a checkpoint that goes on from itself."""

@@ -37,6 +37,7 @@ def with_general(
     ratio: float,
     source: str,
     *,
+    held_out: Sequence[str],
     base: str,
     folder: Path,
     seed: int,
@@ -45,10 +46,10 @@ def with_general(
 ) -> list[Example]:
     """The lessons with general conversations among them, of the file `source` or of the base's own.
 
-    None of them is a question by which forgetting is measured.
+    None of them is a question by which forgetting is measured, nor one of those `held_out` for validation and test.
     """
     replay.check(method, ratio, source)
-    avoid = measured()
+    avoid = {**dict.fromkeys(measured(), replay.MEASURED), **dict.fromkeys(held_out, replay.HELD_OUT)}
     if source:
         found = replay.from_file(folder / source, avoid)
         if not allow_personal:

@@ -54,11 +54,17 @@ def lora(
                 f"{method}: start: {start} holds no LoRA; name a checkpoint of lora, dpo, orpo, kto or grpo"
             )
         return _put_in(student, lambda model: PeftModel.from_pretrained(model, start, is_trainable=True), method, bits)
+    names = [name.strip() for name in targets.split(",")]
+    layers = {path.rpartition(".")[2] for path, layer in student.model.named_modules() if isinstance(layer, nn.Linear)}
+    if targets != "all-linear" and (unknown := [name for name in names if name.rpartition(".")[2] not in layers]):
+        raise ConfigError(
+            f"{method}: targets: no linear layer is named {unknown[0]!r}; known are {', '.join(sorted(layers))}"
+        )
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=targets if targets == "all-linear" else targets.split(","),
+        target_modules=targets if targets == "all-linear" else names,
         use_rslora=rslora,
         use_dora=dora,
         task_type="CAUSAL_LM",
@@ -103,7 +109,7 @@ def _put_in(student: Student, put: Any, method: str, bits: int) -> Any:
         try:
             return put(model)
         except ValueError as error:  # no layer of that name, or no adapter there
-            raise ConfigError(f"{method}: targets: {error}") from error
+            raise ConfigError(f"{method}: {error}") from error
 
 
 def _quantise(model: Any) -> None:

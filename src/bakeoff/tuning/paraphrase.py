@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.files import write_atomically
 from bakeoff.types import Example, Generator, Message
 from bakeoff.words import STOP, content_words, stem, words
 
@@ -172,11 +173,30 @@ def _permuted(text: str, dice: random.Random) -> str:
     return "".join(shuffled(part) for part in re.split(r"(\n\s*\n)", text))
 
 
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """What stands in the file; a last line that was being written when the process died is taken out of it."""
+    *whole, last = path.read_text(encoding="utf-8").split("\n")
+    if last:
+        whole += [last] if _is_row(last) else []
+        write_atomically(path, "".join(f"{line}\n" for line in whole))
+    for number, line in enumerate(whole, start=1):
+        if not _is_row(line):
+            raise DataError(f"{path}:{number}: no rewriting; correct the line, or remove it")
+        yield json.loads(line)
+
+
+def _is_row(line: str) -> bool:
+    try:
+        return {"sentence", "manner", "rewriting"} <= set(json.loads(line))
+    except (ValueError, TypeError):
+        return False
+
+
 def _rewriter(generator: Generator, path: Path) -> Callable[[str, int], str]:
     """(sentence, number of the manner) -> what says the same, or "" ; from the file where it stands there."""
     known: dict[tuple[str, str], str] = {}
     if path.is_file():
-        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = list(_rows(path))
         # Checked again: what was corrected by hand counts, and what was dropped does not come back.
         known = {
             (row["sentence"], row["manner"]): "" if fault(row["sentence"], row["rewriting"]) else row["rewriting"]

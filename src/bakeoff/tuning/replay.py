@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ Progress = Callable[[int, int, str], None]
 
 def check(method: str, ratio: float, source: str) -> None:
     """Raises `ConfigError` for a ratio that is none, and for methods that cannot replay."""
-    if ratio < 0 or (source and not ratio):
+    if not 0 <= ratio < math.inf or (source and not ratio):
         raise ConfigError(
             f"replay is {ratio}: write how many general conversations come on one lesson, as in replay = 0.25"
         )
@@ -78,17 +79,23 @@ def wanted(train: Sequence[Example], ratio: float) -> int:
     return max(1, round(ratio * len(train)))
 
 
-def from_file(path: Path, avoid: Collection[str]) -> list[Example]:
-    """What in the file can be learnt; raises `DataError` where nothing can, or where it holds a question of `avoid`."""
+MEASURED = "one of the questions by which forgetting is measured"
+HELD_OUT = "one of your questions for validation or test"
+
+
+def from_file(path: Path, avoid: Mapping[str, str]) -> list[Example]:
+    """What in the file can be learnt.
+
+    `avoid`: question -> why it may not be. Raises `DataError` where nothing can be learnt, or one of them stands there.
+    """
     found = [example for example in read_examples(path).examples if example.references or example.messages]
     if not found:
         raise DataError(f"replay_from: {path} holds no replies to learn; name a file of conversations or questions")
-    known = {_plain(question) for question in avoid}
+    known = {_plain(question): why for question, why in avoid.items()}
     for example in found:
-        if _plain(example.question) in known:
+        if why := known.get(_plain(example.question)):
             raise DataError(
-                f"replay_from: {path}: example {example.id} is one of the questions by which forgetting is measured; "
-                "take it out, or the measure would say nothing"
+                f"replay_from: {path}: example {example.id} is {why}; take it out, or the measure would say nothing"
             )
     return found
 

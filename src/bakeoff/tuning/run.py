@@ -79,7 +79,7 @@ def tune(
         return Checkpoint(out, base, untuned.fingerprint, method)
     start = time.perf_counter()
     forget_peak()
-    with _alone(scratch):
+    with alone(scratch):
         _prepare(scratch, {**identity, "valid_sha256": sha256_of(valid), "versions": _versions()})
         try:
             own.wait()
@@ -98,7 +98,7 @@ def tune(
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """A checkpoint folder, checked: format, method and the sha256 of each file; raises `ModelError`."""
     path = Path(path)
-    manifest = _manifest(path)
+    manifest = manifest_of(path)
     if manifest["method"] not in plugins.names("methods"):
         raise ModelError(f"{path} was made by the method {manifest['method']!r}, which is not installed; tune it again")
     for name, sha256 in manifest["files"].items():
@@ -118,7 +118,7 @@ def is_current(
     function = plugins.get("methods", method)
     _check(method, function, options)
     wanted = _identity(method, base, weights.resolve(base).fingerprint, train, options, seed)
-    manifest = _manifest(Path(out))
+    manifest = manifest_of(Path(out))
     # An option that is younger than the checkpoint had what is its default now.
     manifest["options"] = {**_defaults(function), **manifest.get("options", {})}
     return all(manifest.get(key) == value for key, value in wanted.items())
@@ -147,7 +147,7 @@ def _progress(function: Tune, progress: Callable[[int, int, str], None] | None) 
 
 
 @contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
+def alone(scratch: Path) -> Iterator[None]:
     """The folder, made if need be, for one process at a time; the lock goes with the process, however it ends."""
     scratch.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(scratch, os.O_RDONLY)
@@ -197,7 +197,7 @@ def _identity(
     """What makes two trainings the same."""
     known = {**_defaults(plugins.get("methods", method)), **options}
     if start := known.get("start"):  # the checkpoint it goes on from counts by what it holds
-        began = _manifest(Path(start))
+        began = manifest_of(Path(start))
         if began["base_fingerprint"] != base_fingerprint:
             raise ModelError(f"start: {start} was trained on another base than {base}; tune it again on this one")
         known["start"] = began["files"]
@@ -237,7 +237,8 @@ def _facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def manifest_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; raises `ModelError` where there is none."""
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:

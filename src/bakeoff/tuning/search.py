@@ -19,7 +19,7 @@ from bakeoff import plugins
 from bakeoff.errors import ConfigError, DataError, MissingPackageError
 from bakeoff.tuning.processes import refuse_several
 from bakeoff.tuning.rows import replied
-from bakeoff.tuning.run import move, tune
+from bakeoff.tuning.run import alone, move, tune
 from bakeoff.types import Example
 
 Range = tuple[float, float]
@@ -81,9 +81,13 @@ def search(
     """
     refuse_several("a search")
     known = IA3 if options.get("kind") == "ia3" else SPACES.get(method, {})
-    space = {name: values for name, values in known.items() if name not in options}
+    # A LoRA that goes on from another has the rank of that one.
+    held = {*options, "rank"} if options.get("start") else options
+    space = {name: values for name, values in known.items() if name not in held}
     if not space:
         raise ConfigError(f"there is nothing to search for {method}: all options are given, or it has no space")
+    if trials < 1:
+        raise ConfigError(f"a search of {trials} trials tries nothing; ask for some: bakeoff tune NAME --search 12")
     if not valid:
         raise DataError("a search needs validation examples; give [examples] valid a share, as in valid = 0.1")
     if GOALS.get(method, "").startswith(("preferred", "rewarded")) and not any(
@@ -95,6 +99,24 @@ def search(
         )
     out = Path(out)
     folder = out.with_name(f".{out.name}.search")
+    with alone(folder):
+        return _searched(method, base, train, valid, out, folder, trials, seed, progress, options, space)
+
+
+def _searched(
+    method: str,
+    base: str,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    out: Path,
+    folder: Path,
+    trials: int,
+    seed: int,
+    progress: Callable[[int, int, str], None] | None,
+    options: Mapping[str, Any],
+    space: Mapping[str, Range | Choice],
+) -> Found:
+    """The search, in a folder that nobody else writes."""
     study = _opened(folder, _identity(method, base, options, train, valid, seed), seed, trials)
 
     def try_one(trial: Any) -> float:
@@ -206,12 +228,15 @@ def _identity(
 ) -> str:
     """What a search must share with an earlier one to go on with it."""
     from bakeoff.models import weights
-    from bakeoff.tuning.run import sha256_of
+    from bakeoff.tuning.run import manifest_of, sha256_of
 
+    known = dict(options)
+    if known.get("start"):  # it counts by what it holds
+        known["start"] = manifest_of(Path(known["start"]))["files"]
     facts = [
         method,
         weights.resolve(base).fingerprint,
-        sorted(options.items()),
+        sorted(known.items()),
         sha256_of(train),
         sha256_of(valid),
         seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -98,9 +99,9 @@ def load(base: str) -> Student:
 
 
 def positive(method: str, **values: float) -> None:
-    """Raises `ConfigError` for a value that is not above 0."""
+    """Raises `ConfigError` for a value that is not above 0, or without end."""
     for name, value in values.items():
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise ConfigError(f"{method}: {name} is {value}, but must be above 0")
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bakeoff.errors import ModelError
+from bakeoff.errors import ConfigError, DataError, ModelError
 from bakeoff.files import write_json
 from bakeoff.models.chat import Template
 from bakeoff.models.devices import enter
@@ -134,6 +134,10 @@ def train(
     epochs without a better one; 0 never does. The number of `cores` changes no bit of the result, unless the model
     draws random numbers.
     """
+    if patience < 0:
+        raise ConfigError(f"patience is {patience}, but must be 0, which never ends a training early, or more")
+    if not train_items:
+        raise DataError("there is nothing to learn: no text has two tokens or more; add some")
     shuffle = random.Random(seed)
     plan = [(epoch, batch) for epoch in range(1, epochs + 1) for batch in batches(train_items, batch_size, shuffle)]
     total = sum(item.size for _, batch in plan for item in batch)

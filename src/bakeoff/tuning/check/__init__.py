@@ -15,7 +15,7 @@ from bakeoff.models import weights as files
 from bakeoff.models.vocabulary import load_vocabulary
 from bakeoff.tuning.check.data import data_problems
 from bakeoff.tuning.check.estimates import Estimate, estimate, free_memory_mb
-from bakeoff.tuning.check.lengths import Lengths, measure, text_tokens
+from bakeoff.tuning.check.lengths import NO_REPLY, Lengths, measure, text_tokens
 from bakeoff.tuning.check.model import Base, model_problems
 from bakeoff.tuning.check.private import private_problems, refuse_private
 from bakeoff.tuning.check.problems import Problem, by_severity
@@ -138,7 +138,9 @@ def preflight(
             alone = [*train, *valid]
         for training in trainings or [Training("lora", "lora", lambda _: alone, len(train))]:
             lengths, found = measure(training.lessons(model), model, training.max_length)
-            problems += [problem for problem in found if problem not in problems]
+            # Whoever trains nothing needs no replies, and kto takes what there is.
+            also = trainings and training.method != "kto"
+            problems += [one for one in found if one not in problems and (also or one.kind != NO_REPLY)]
             if lengths.rows:
                 plans.append(_plan(training, lengths, model))
         problems += _too_big(plans)

@@ -16,6 +16,7 @@ from bakeoff.types import Example
 
 BATCH = 1000
 """Rows that are tokenised at once; bounds memory."""
+NO_REPLY = "unlearnable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,14 @@ class Lengths:
 
 def measure(examples: Sequence[Example], base: Base, max_length: int) -> tuple[Lengths, list[Problem]]:
     """Render and tokenise every example as training does; findings name the rows that could not be trained on."""
-    texts, ids, failed = list[tuple[str, str]](), list[str](), dict[str, str]()
+    texts, ids, failed, silent = list[tuple[str, str]](), list[str](), dict[str, str](), list[str]()
     for example in examples:
         try:
             texts.append(completion(base.template, lesson(example)))
             ids.append(example.id)
         except DataError:
-            continue  # without a reply; the check of the data says so
+            if not example.answerable or example.label:  # of others the check of the data says so
+                silent.append(example.id)
         except ModelError as error:
             failed[example.id] = str(error).partition(";")[0]
     prompts, replies, last = list[int](), list[int](), list[list[int]]()
@@ -65,7 +67,13 @@ def measure(examples: Sequence[Example], base: Base, max_length: int) -> tuple[L
     stop = base.vocabulary.tokenizer.token_to_id(base.template.eos)
     empty = [id for id, (_, reply) in zip(ids, texts, strict=True) if not reply.removesuffix(base.template.eos).strip()]
     unended = [id for id, tokens in zip(ids, last, strict=True) if stop is not None and tokens != [stop]]
-    problems = [*_failed(failed), *_nothing(empty), *_unended(unended, base), *_long(lengths, ids, base, max_length)]
+    problems = [
+        *_failed(failed),
+        *_silent(silent),
+        *_nothing(empty),
+        *_unended(unended, base),
+        *_long(lengths, ids, base, max_length),
+    ]
     problems += _controls(examples, base.template.specials)
     return lengths, problems
 
@@ -88,6 +96,13 @@ def _failed(failed: dict[str, str]) -> Iterator[Problem]:
         )
         what = f"the chat template refuses {len(failed):,} conversations: {reason}"
         yield Problem("error", listed(list(failed)), what, cure, "template-fails")
+
+
+def _silent(silent: Sequence[str]) -> Iterator[Problem]:
+    if silent:
+        what = f"{len(silent):,} rows have no reply to learn, and training would stop there"
+        cure = 'add `references`, take a `lesson` that answers them, or give them split = "test"'
+        yield Problem("error", listed(silent), what, cure, NO_REPLY)
 
 
 def _nothing(empty: Sequence[str]) -> Iterator[Problem]:

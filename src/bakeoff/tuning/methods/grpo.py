@@ -91,7 +91,7 @@ def tune(
         def tried(step: int, batch: Sequence[Asked]) -> list[Asked]:
             found, earned = [], []
             for number, item in enumerate(batch):
-                rows, rewards = rewarded(item, (seed * 1_000_003 + step) * 1_000_003 + number)
+                rows, rewards = rewarded(item, ((seed * 1_000_003 + step) * 1_000_003 + number) % 2**63)
                 earned.append(float(rewards.mean()))
                 better = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
                 found += [Asked(item.example, one, float(by)) for one, by in zip(rows, better, strict=True)]
