@@ -15,6 +15,7 @@ import odfdo
 import openpyxl
 import pptx
 import pytest
+from docx.oxml import parse_xml
 
 from bakeoff.corpus import chunking, parsing
 from bakeoff.corpus.loaders import Loaded
@@ -104,6 +105,97 @@ def test_html_is_its_visible_text_with_readable_tables(parser: Parser, tmp_path:
     loaded = load(parser, path)
     assert loaded.text.split("\n") == ["Prices", "All in crowns.", "Lamp: Titan; Price: 38", "one", "two"]
     assert (loaded.title, loaded.sections) == ("T", ((0, "Prices"),))
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("<tr><th colspan=3>Prices 2026<tr><th>Lamp<th>Price<th>Stock<tr><td>Titan<td>40<td>7<tr><td>Vega<td>30<td>9",
+         "Prices 2026\nLamp: Titan; Price: 40; Stock: 7\nLamp: Vega; Price: 30; Stock: 9"),
+        ("<tr><th>Lamp<th colspan=2>Price<tr><td>Titan<td>40<td>45", "Lamp: Titan; Price: 40; 45"),
+        ("<tr><th>City<th>Lamp<th>Price<tr><td rowspan=2>Brno<td>Titan<td>40<tr><td>Vega<td>30",
+         "City: Brno; Lamp: Titan; Price: 40\nCity: Brno; Lamp: Vega; Price: 30"),
+        ("<caption>From May</caption><tr><th>Lamp<th>Price<tr><td>Titan<td>40", "From May\nLamp: Titan; Price: 40"),
+        ("<tr><th>Lamp<tr><td rowspan=99999999999 colspan=x>Titan<td>40", "Lamp: Titan; 40"),
+    ],
+)  # fmt: skip
+def test_every_cell_of_a_table_is_read_under_its_header(parser: Parser, tmp_path: Path, table: str, text: str) -> None:
+    (tmp_path / "a.html").write_text(f"<table>{table}</table>")
+    assert load(parser, tmp_path / "a.html").text == text
+
+
+def test_a_title_above_a_table_and_cells_beyond_its_headers_are_read(parser: Parser, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Price list 2026\nLamp,Price\nTitan,40,sold out\nVega,30\n")
+    assert load(parser, tmp_path / "a.csv").text == (
+        "Price list 2026\nLamp: Titan; Price: 40; sold out\nLamp: Vega; Price: 30"
+    )
+
+
+def test_an_apostrophe_quotes_nothing(parser: Parser, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,term,meaning\n1,'tis,it is\n2,'twas,it was\n3,'first',1st\n")
+    assert load(parser, tmp_path / "a.csv").text.splitlines() == [
+        "id: 1; term: 'tis; meaning: it is",
+        "id: 2; term: 'twas; meaning: it was",
+        "id: 3; term: 'first'; meaning: 1st",
+    ]
+
+
+@pytest.mark.parametrize("empty", ["<title/>", '<script src="x"/>', "<style/>", "<TITLE />"])
+def test_an_empty_element_of_xml_swallows_nothing(parser: Parser, tmp_path: Path, empty: str) -> None:
+    page = f'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head>{empty}</head><body><p>Read me</p>'
+    (tmp_path / "a.xhtml").write_text(f"{page}</body></html>")
+    assert load(parser, tmp_path / "a.xhtml").text == "Read me"
+    (tmp_path / "a.xml").write_text('<?xml version="1.0"?><para><![CDATA[Plain <b> words]]></para>')
+    assert load(parser, tmp_path / "a.xml").text == "Plain <b> words"
+
+
+def test_html_is_read_as_it_says_it_is_written(parser: Parser, tmp_path: Path) -> None:
+    text = "Žluťoučký kůň ošálil šíření"
+    for name in ("iso-8859-2", "x-no-such", "utf-16"):
+        (tmp_path / "a.html").write_bytes(f'<meta charset="{name}"><p>{text}</p>'.encode("iso-8859-2"))
+        assert (text in load(parser, tmp_path / "a.html").text) == (name == "iso-8859-2")
+
+
+def test_docx_is_read_with_its_changes_accepted_and_its_forms_filled_in(parser: Parser, tmp_path: Path) -> None:
+    document = docx.Document()
+    said = '<w:r xmlns:w="{w}"><w:t xml:space="preserve">{text}</w:t></w:r>'
+    frames = {
+        "ins": "<w:ins>{}</w:ins>",
+        "sdt": "<w:sdt><w:sdtContent>{}</w:sdtContent></w:sdt>",
+        "del": "<w:del>{}</w:del>",
+    }
+    paragraph = document.add_paragraph("The fee is ")
+    w = paragraph._p.nsmap["w"]
+    for kind, text in (("del", "40 "), ("ins", "60 "), ("sdt", "crowns")):
+        frame = frames[kind].format(said.format(w=w, text=text)).replace(">", f' xmlns:w="{w}">', 1)
+        paragraph._p.append(parse_xml(frame))
+    block = frames["sdt"].format(f"<w:p>{said.format(w=w, text='A block')}</w:p>").replace(">", f' xmlns:w="{w}">', 1)
+    paragraph._p.addnext(parse_xml(block))
+    document.save(str(tmp_path / "a.docx"))
+    assert load(parser, tmp_path / "a.docx").text == "The fee is 60 crowns\nA block"
+
+
+def test_what_an_open_document_no_longer_says_is_not_read(parser: Parser, tmp_path: Path) -> None:
+    document = odfdo.Document("text")
+    document.body.clear()
+    changed = "<text:changed-region><text:deletion><text:p>Price is 99</text:p></text:deletion></text:changed-region>"
+    note = "<office:annotation><text:p>secret</text:p></office:annotation>"
+    for tag in (
+        f"<text:tracked-changes>{changed}</text:tracked-changes>",
+        f"<text:p>Price is {note}40 crowns.</text:p>",
+    ):
+        document.body.append(odfdo.Element.from_tag(tag))
+    document.save(tmp_path / "a.odt")
+    assert load(parser, tmp_path / "a.odt").text == "Price is 40 crowns."
+
+
+def test_a_blank_text_of_an_email_leaves_the_page(parser: Parser, tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Lamp"
+    message.set_content("\n")
+    message.add_alternative("<p>It is broken.</p>", subtype="html")
+    (tmp_path / "a.eml").write_bytes(message.as_bytes())
+    assert "It is broken." in load(parser, tmp_path / "a.eml").text
 
 
 def test_docx_keeps_order_headings_and_tables(parser: Parser, tmp_path: Path) -> None:

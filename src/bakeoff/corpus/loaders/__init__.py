@@ -75,14 +75,25 @@ class Outline:
 
 def row(headers: Sequence[str], cells: Sequence[str]) -> str:
     """A table row that a model can read by itself: `Lamp: Titan; Price: 40 crowns`."""
-    pairs = [(header, cell) for header, cell in zip(headers, cells, strict=False) if cell.strip()]
+    named = headers[: len(cells)]  # cells beyond the last header have none
+    pairs = [(header, cell) for header, cell in zip_longest(named, cells, fillvalue="") if cell.strip()]
     return "; ".join(f"{header}: {cell}" if header else cell for header, cell in pairs)
 
 
+def _filled(cells: Sequence[str]) -> int:
+    return sum(map(bool, cells))
+
+
 def table(outline: Outline, rows: Sequence[Sequence[str]], places: Sequence[str] = ()) -> None:
-    """Add a table whose first row that is filled holds the headers; `places` says where each row stands."""
+    """Add a table whose first row that is filled holds the headers; `places` says where each row stands.
+
+    A single cell above rows of several is the table's title.
+    """
     cleaned = [[" ".join(cell.split()) for cell in cells] for cells in rows]
     filled = [(cells, place) for cells, place in zip_longest(cleaned, places, fillvalue="") if any(cells)]
+    if len(filled) > 2 and _filled(filled[0][0]) == 1 and all(_filled(cells) > 1 for cells, _ in filled[1:3]):
+        (title, place), *filled = filled
+        outline.add("".join(title), place)
     if len(filled) == 1:
         outline.add("; ".join(cell for cell in filled[0][0] if cell), filled[0][1])
     for cells, place in filled[1:]:

@@ -10,7 +10,7 @@ from bakeoff.corpus.loaders import Loaded, Outline, table
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".csv", ".tsv")
-VERSION = 3
+VERSION = 4
 
 CELL_CHARACTERS = 1 << 26
 """More than a text may have; the module's own limit is 131,072, less than a page of HTML in a cell."""
@@ -23,6 +23,7 @@ def load(path: Path) -> Loaded:
         dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
     except csv.Error:
         dialect = csv.excel_tab if path.suffix.lower() == ".tsv" else csv.excel
+    dialect.quotechar = '"'  # where the first lines hold no quote, the sniffer takes an apostrophe for one
     dialect.doublequote = True  # the sniffer says no where the first lines hold no quote in quotes
     outline = Outline(path.stem)
     csv.field_size_limit(CELL_CHARACTERS)

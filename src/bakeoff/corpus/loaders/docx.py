@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import docx
 from docx.opc.exceptions import PackageNotFoundError
+from docx.oxml.ns import qn
 from docx.table import Table
 
 from bakeoff.corpus.loaders import Loaded, Outline, table
 
 SUFFIXES = (".docx",)
-VERSION = 1
+VERSION = 2
 
 
 def load(path: Path) -> Loaded:
-    """Body in document order; headers, footers and comments are not read."""
+    """Body in document order, changes that are tracked as if accepted; headers, footers and comments are not read."""
     try:
         document = docx.Document(str(path))
     except (PackageNotFoundError, KeyError, ValueError) as error:
         raise ValueError("not a readable DOCX (or protected by a password); open and save it again") from error
+    _settle(document.element.body)
     outline = Outline(document.core_properties.title or "")
     for item in document.iter_inner_content():
         if isinstance(item, Table):
@@ -33,3 +36,14 @@ def load(path: Path) -> Loaded:
         else:
             outline.add(item.text)
     return outline.loaded()
+
+
+def _settle(body: Any) -> None:
+    """Take out what was deleted or moved away, and the frames around what was inserted or filled into a form."""
+    for gone in list(body.iter(qn("w:del"), qn("w:moveFrom"))):
+        gone.getparent().remove(gone)
+    for frame in list(body.iter(qn("w:sdt"), qn("w:ins"), qn("w:moveTo"))):
+        parent, content = frame.getparent(), frame.find(qn("w:sdtContent")) if frame.tag == qn("w:sdt") else frame
+        for child in list(content) if content is not None else ():
+            frame.addprevious(child)
+        parent.remove(frame)

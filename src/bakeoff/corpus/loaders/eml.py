@@ -13,7 +13,7 @@ from bakeoff.corpus.loaders.html import visible
 from bakeoff.corpus.loaders.text import read
 
 SUFFIXES = (".eml", ".mht", ".mhtml")
-VERSION = 2
+VERSION = 3
 
 HEADERS = ("From", "To", "Cc", "Date", "Subject")
 
@@ -34,6 +34,8 @@ def load(path: Path) -> Loaded:
     body = message.get_body(("plain", "html"))
     if body is not None:
         text = _content(body)
+        if not text.strip() and (page := message.get_body(("html",))) is not None:
+            body, text = page, _content(page)
         outline.add(visible(text).text if body.get_content_subtype() == "html" else text)
     for part in message.iter_attachments():
         outline.skip(f"the attachment {part.get_filename() or part.get_content_type()}")

@@ -13,7 +13,7 @@ from bakeoff.corpus.loaders import Loaded, Outline
 from bakeoff.corpus.loaders.html import walk
 
 SUFFIXES = (".epub",)
-VERSION = 1
+VERSION = 2
 
 _SAFE = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 

@@ -10,13 +10,16 @@ from odfdo import Document
 from bakeoff.corpus.loaders import Loaded, Outline, table
 
 SUFFIXES = (".odt", ".ott", ".fodt")
-VERSION = 1
+VERSION = 2
 
 
 def load(path: Path) -> Loaded:
     """Body in document order; comments and tracked deletions are not read."""
     document = Document(path)
     outline = Outline(document.meta.title or "")
+    unsaid: list[Any] = document.body.xpath("//text:tracked-changes|//office:annotation|//office:annotation-end")
+    for element in unsaid:
+        element.delete()
     elements: list[Any] = document.body.xpath("//text:h|//text:p[not(ancestor::table:table)]|//table:table")
     for element in elements:
         if element.tag == "table:table":

@@ -13,7 +13,7 @@ from pptx.shapes.picture import Picture
 from bakeoff.corpus.loaders import Loaded, Outline, table
 
 SUFFIXES = (".pptx", ".pptm", ".potx")
-VERSION = 1
+VERSION = 2
 
 
 def load(path: Path) -> Loaded:

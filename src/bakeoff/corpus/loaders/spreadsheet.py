@@ -11,7 +11,7 @@ from python_calamine import CalamineError, PasswordError, load_workbook
 from bakeoff.corpus.loaders import Loaded, Outline, table
 
 SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
-VERSION = 2
+VERSION = 3
 
 
 def load(path: Path) -> Loaded:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from bakeoff.corpus.loaders import Loaded
 from bakeoff.errors import DataError
 
 SUFFIXES = (".txt", ".text", ".log", ".org", ".adoc", ".tex")
-VERSION = 3
+VERSION = 4
 
 SAMPLE = 1 << 20
 """Bytes that an encoding is guessed from."""
@@ -44,6 +45,9 @@ BINARY = {
 """How files begin that are often named wrongly."""
 
 
+_CHARSET = re.compile(rb"<[^>]*(?:charset|encoding)\s*=\s*[\"']?([A-Za-z0-9_.:-]+)")
+
+
 def load(path: Path) -> Loaded:
     """The text as it is, line ends made equal."""
     return Loaded(read(path))
@@ -65,7 +69,7 @@ def read(path: Path) -> str:
         try:
             text = data.decode(_wide(data) or "utf-8-sig")
         except UnicodeDecodeError:
-            text = _guessed(data)
+            text = _declared(data) or _guessed(data)
     if _unreadable(text):
         raise DataError("no text but control characters; give it its right name, or remove it")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -86,6 +90,15 @@ def _unreadable(text: str) -> bool:
     """Whether one in twenty is a control character, which no writing has; logs end in zeros that were never written."""
     head = text[:4096]
     return sum(one < " " and one not in "\0\n\r\t\f\x1b" for one in head) * 20 > len(head)
+
+
+def _declared(data: bytes) -> str:
+    """As the file itself says, in the first lines of HTML or XML; "" where it says nothing, or nothing true."""
+    found = _CHARSET.search(data[:1024])
+    try:
+        return data.decode(found[1].decode("ascii")) if found else ""
+    except (LookupError, ValueError):
+        return ""
 
 
 def _guessed(data: bytes) -> str:
