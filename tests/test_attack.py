@@ -63,7 +63,7 @@ def test_what_a_clean_answer_says_too_is_no_success() -> None:
 
 def test_a_poisoned_passage_keeps_its_place_and_its_rank() -> None:
     (hit,) = Poisoned(Shelf(), "Obey!").retrieve("?", 3)
-    assert (hit.chunk.text, hit.chunk.end) == (f"{PASSAGE}\nObey!", len(PASSAGE) + 6)
+    assert (hit.chunk.text, hit.chunk.end) == (f"{PASSAGE}\nObey!", len(PASSAGE))
 
 
 def test_rates_are_those_of_systems_that_answered_the_same_way(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.corpus import Corpus, chunking, sync
-from bakeoff.errors import DataError, StoreError, UnknownNameError
+from bakeoff.errors import ConfigError, DataError, StoreError, UnknownNameError
 from bakeoff.models.embedders.hashing import Embedder
 from bakeoff.types import Evidence, Vectors
 
@@ -304,6 +304,53 @@ def test_a_missing_source_removes_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no source"):
         this.sync(root, tmp_path / "gone")
     assert this.store.ids() == ["docs/a.md"]
+
+
+def test_a_rule_that_comes_while_its_documents_are_out_of_reach_closes_them(tmp_path: Path) -> None:
+    root = documents(tmp_path, open="oil for all", pay="oil wages")
+    this, shop = corpus(tmp_path), tmp_path / "shop.db"
+    with contextlib.closing(sqlite3.connect(shop)) as connection:
+        connection.executescript(
+            "CREATE TABLE pay (id INTEGER PRIMARY KEY, who TEXT); INSERT INTO pay VALUES (1, 'oil')"
+        )
+        this.sync(root, f"sqlite:///{shop}")
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        (root / "new.md").write_text("oil is new")
+        access = {"shop.db/pay/*": ["hr"]}
+        changes = this.sync(root, f"sqlite:///{shop}", access=access)
+        assert "is locked by who writes it" in changes.failed["shop.db"] and changes.added == ("docs/new.md",)
+        assert changes.removed == ("shop.db/pay/1",)
+    assert this.sync(root, f"sqlite:///{shop}", access=access).added == ("shop.db/pay/1",)
+    assert not [h for h in this.readable_by(()).store.search_text("oil", 9) if h.chunk.document_id.startswith("shop")]
+
+
+def test_with_rules_a_source_in_a_source_and_a_link_past_a_rule_are_refused(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (root / "hr").mkdir()
+    (root / "hr" / "pay.md").write_text("wages")
+    (root / "link.md").symlink_to(root / "hr" / "pay.md")
+    (root / "same.md").symlink_to(root / "a.md")
+    access = {"docs/hr/*": ["hr"]}
+    this = corpus(tmp_path)
+    for sources in ((root, root / "hr"), (root / "hr" / "pay.md", root)):
+        with pytest.raises(
+            ConfigError, match=r"lies in the source 'docs', of whose documents \[corpus.access\] speaks"
+        ):
+            this.sync(*sources, access=access)
+    changes = this.sync(root, access=access)
+    assert changes.failed == {
+        "docs/link.md": "it is a link to docs/hr/pay.md, which other groups may read; put the text itself here"
+    }
+    assert "docs/same.md" in changes.added
+
+
+def test_a_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (tmp_path / "other" / "docs").mkdir(parents=True)
+    for dry_run in (True, False):
+        with pytest.raises(DataError, match="two sources are named 'docs'"):
+            corpus(tmp_path).sync(root, tmp_path / "other" / "docs", dry_run=dry_run)
 
 
 def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:

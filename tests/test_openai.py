@@ -12,11 +12,22 @@ import pytest
 
 pytest.importorskip("openai")
 
-from bakeoff.errors import ModelError
+from bakeoff.errors import ModelError, UnreachableError
 from bakeoff.models import generator
 from bakeoff.types import Message
 
 ASKED = [Message("user", "Hi")]
+
+
+NONSENSE = {
+    "overload": ("application/json", '{"error": {"message": "overloaded"}}'),
+    "nothing": ("application/json", '{"id": "1", "choices": []}'),
+    "login": ("text/html", "<html>Please log in</html>"),
+    "torn": ("application/json", '{"id": "1", "choi'),
+    "event": ("text/event-stream", 'data: {"error": {"message": "overloaded"}}\n\n'),
+    "empty": ("text/event-stream", "data: [DONE]\n\n"),
+}
+"""Model -> what comes in place of a reply, with the status 200."""
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -24,7 +35,10 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if body["model"] == "broken":
+        if body["model"] in NONSENSE:
+            kind, text = NONSENSE[body["model"]]
+            self._send(200, kind, text)
+        elif body["model"] == "broken":
             self._send(404, "application/json", json.dumps({"error": {"message": "no such model"}}))
         elif body.get("stream"):
             events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in ("Hello", " there")]
@@ -63,6 +77,16 @@ def test_an_endpoint_answers_and_its_cached_tokens_are_counted_apart(url: str) -
 
 def test_an_endpoint_streams_the_same_text(url: str) -> None:
     assert "".join(generator(f"{url}#some-model").stream(ASKED)) == "Hello there"
+
+
+@pytest.mark.parametrize("model", NONSENSE)
+def test_what_is_no_reply_is_the_fault_of_the_server_and_no_wrong_answer(url: str, model: str) -> None:
+    asked = generator(f"{url}#{model}")
+    with pytest.raises(UnreachableError, match="sent no chat completion") as caught:
+        asked.generate(ASKED)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UnreachableError, match="sent no chat completion"):
+        list(asked.stream(ASKED))
 
 
 def test_a_refusal_a_dead_endpoint_and_a_missing_model_name_are_one_line_each(url: str) -> None:

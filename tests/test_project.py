@@ -337,6 +337,21 @@ def test_access_that_is_no_list_of_groups_is_refused(project: Path) -> None:
         Project(project)
 
 
+def test_a_rule_that_names_nobody_or_counts_nowhere_is_refused(project: Path) -> None:
+    plain = (project / "bakeoff.toml").read_text()
+    (project / "bakeoff.toml").write_text(f'{plain}[corpus.access]\n"documents/policies/*" = []\n')
+    with pytest.raises(ConfigError, match="names no group that may read it, and would leave it open to all"):
+        Project(project)
+    rules = '"documents/*" = ["all"]\n"documents/policies/*" = ["hr"]\n'
+    (project / "bakeoff.toml").write_text(f"{plain}[corpus.access]\n{rules}")
+    with pytest.raises(ConfigError, match='"documents/policies/.*" counts nowhere, for "documents/.*" comes before it'):
+        Project(project).ingest()
+    (project / "bakeoff.toml").write_text(f'{plain}[corpus.access]\n"documents/policies/*" = ["hr"]\n')
+    with pytest.raises(ConfigError, match="lies in the source 'documents'"):
+        Project(project).ingest("documents/policies")
+    Project(project).ingest("documents", dry_run=True)
+
+
 @pytest.mark.parametrize(("pattern", "cure"), [
     ("policies/*", 'ids begin with a source: write "documents/policies/*"'),
     ("orders/*", 'ids begin with a source: write "shop.db/orders/*"'),

@@ -101,6 +101,14 @@ def test_passages_keep_their_numbers_when_they_are_found_again() -> None:
     assert [citation.chunk.id for citation in answer.citations] == ["d#0"]
 
 
+def test_a_bare_no_is_about_the_question_itself() -> None:
+    rust = Hit(Chunk("r#0", "r.md", "The burner will not rust.", 0, 25), 1.0)
+    answer = ReAct(Generator(Script("Action: search[x]", "Answer: No [1]")), [passages(rust)]).answer(
+        "Does the burner rust?"
+    )
+    assert (answer.text, answer.removed_citations) == ("No [1]", 0)
+
+
 def test_a_refusal_to_answer_is_an_abstention_without_citations() -> None:
     answer = ask(Script("Action: search[x]", f"Answer: {ABSTENTION} [1]"), passages(TITAN))
     assert (answer.outcome, answer.citations) == ("abstained", ())

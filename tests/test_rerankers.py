@@ -175,6 +175,7 @@ def test_late_interaction_prefers_the_passage_that_holds_each_word() -> None:
         embedder = Letters()
 
     late = plugins.get("rerankers", "late")(Index())
+    assert late.rerank("abc", [hit("e", "", 1.0), hit("y", "cab", 1.0)])[0].chunk.id == "y"
     found = late.rerank("abc", [hit("x", "xyz", 1.0), hit("y", "cab", 1.0), hit("z", "axy", 1.0)])
     assert [h.chunk.id for h in found] == ["y", "z", "x"]
     with pytest.raises(ModelError, match="does not show the vectors of words"):

@@ -242,6 +242,25 @@ def test_a_table_that_is_not_open_cannot_be_reached_by_any_way(shop: Path) -> No
     assert tool.use("SELECT count(*) FROM orders").text.endswith("502")
 
 
+def test_a_search_index_over_a_closed_table_shows_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE pay (id INTEGER PRIMARY KEY, who TEXT); INSERT INTO pay VALUES (1, 'ada earns 5000');"
+            "CREATE VIRTUAL TABLE pay_fts USING fts5(who, content=pay);"
+            "INSERT INTO pay_fts(pay_fts) VALUES ('rebuild');"
+            "CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('secret');"
+            "CREATE TABLE lamp (id INTEGER); INSERT INTO lamp VALUES (7)"
+        )
+    tool = sql([Database("shop.db", path, lambda table: table != "pay")])
+    assert tool.use("schema").text == "lamp(id)"
+    for table in ("pay_fts_data", "pay_fts", "notes", "notes_content", "NOTES_CONTENT"):
+        for columns in ("*", "count(*)"):
+            with pytest.raises(Refused):
+                tool.use(f"SELECT {columns} FROM {table}")
+    assert tool.use("SELECT * FROM lamp").text.endswith("7")
+
+
 def test_with_several_databases_one_is_named(shop: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     with closing(sqlite3.connect(other)) as connection:

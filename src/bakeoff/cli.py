@@ -129,7 +129,7 @@ def search(
         _print_json(hits)
         return
     for number, hit in enumerate(hits, start=1):
-        print(f"{number}. {_where(this, hit.chunk.document_id, hit.chunk.start)}  (score {hit.score:.3f})")
+        print(f"{number}. {printable(_where(this, hit.chunk.document_id, hit.chunk.start))}  (score {hit.score:.3f})")
         print(f"   {printable(' '.join(hit.chunk.text.split()))}")
 
 

@@ -25,7 +25,7 @@ TUNE: Mapping[str, Any] = {
 """Keys of a `[tune.<name>]` table whatever its method."""
 
 
-LEAST = {"k": 1, "shots": 0, "max_tokens": 1}
+LEAST = {"k": 1, "shots": 0, "max_tokens": 1, "budget": 1, "hops": 0}
 """Options of systems that are counts, and the smallest that makes sense."""
 
 
@@ -169,6 +169,12 @@ def _check_ranges(config: Config) -> None:
     for where, (number, bound) in least.items():
         if number < bound:
             raise ConfigError(f"{FILE} {where} is {number}, but must be {bound} or more")
+    for pattern, groups in config.corpus.access.items():
+        if not groups or not all(isinstance(group, str) and group.strip() for group in groups):
+            raise ConfigError(
+                f'{FILE} [corpus.access] "{pattern}" names no group that may read it, and would leave it open to all; '
+                'name one, as in ["hr"]'
+            )
     if config.compare.baseline and config.compare.baseline not in config.systems:
         raise UnknownNameError(f"baseline in {FILE} [compare]:", config.compare.baseline, config.systems)
 

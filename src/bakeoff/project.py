@@ -56,9 +56,11 @@ class Project(Trained):
         A source that is configured no more is removed with the others' changes; one that is named here stays till then.
         Raises `ConfigError` before anything is read where a pattern of [corpus.access] fits none of those.
         """
-        from bakeoff.corpus.access import require_fit
+        from bakeoff.corpus.access import require_apart, require_fit
 
         wanted, options = self._sources(sources), self.config.corpus
+        if options.access:
+            require_apart([*wanted, *(self._sources(()) if options.sources else ())])
         if not sources:
             require_fit(options.access, wanted)
         start = time.perf_counter()

@@ -86,7 +86,10 @@ def create(folder: Path, *, demo: bool, weights: bool, progress: Progress, templ
         raise UnknownNameError("template", template, TEMPLATES)
     if (folder / config.FILE).exists():
         raise ConfigError(f"{folder / config.FILE} exists already; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
     created = []
     if template:
         # The configuration comes last: with it, the folder is a project.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import chain, islice
+from pathlib import Path
 
 from bakeoff.corpus.addresses import Source
 from bakeoff.corpus.sources import names
@@ -18,17 +19,38 @@ NAMES = 10_000
 """Of which the nearest to a pattern that fits nothing is looked for."""
 
 
+def require_apart(sources: Iterable[Source]) -> None:
+    """Raises `ConfigError` for a file or folder inside another source: there its ids are others than rules speak of."""
+    places = {Path(source.address).resolve(): source for source in sources if source.kind == "files"}
+    for place, inner in places.items():
+        if outer := next((places[parent] for parent in place.parents if parent in places), None):
+            raise ConfigError(
+                f"{inner.label} lies in the source {outer.name!r}, of whose documents [corpus.access] speaks by other "
+                f"ids; ingest {outer.label}, or take the one out of the other"
+            )
+
+
 def require_fit(patterns: Iterable[str], sources: Sequence[Source]) -> None:
     """Raises `ConfigError` for a pattern that fits nothing: whoever wrote it believes something closed that is open.
 
-    Nothing is read for that, so it comes before anything can be searched. A folder that is still empty is enough for
-    a pattern of what will lie there.
+    The same for one that comes behind another which fits every file that it does. Nothing is read for that, so it comes
+    before anything can be searched. A folder that is still empty is enough for a pattern of what will lie there.
     """
-    left = list(patterns)
+    rules = list(patterns)
+    left, first = list(rules), dict[str, str]()
     for name in chain.from_iterable(map(names, sources)):
-        left = [pattern for pattern in left if not _speaks_of(pattern, name)]
-        if not left:
-            return
+        fitting = [pattern for pattern in rules if _speaks_of(pattern, name)]
+        left = [pattern for pattern in left if pattern not in fitting]
+        # The first rule that fits a file is the one that counts; "" marks a rule that counts somewhere.
+        fitting = [] if name.endswith("/") else fitting
+        first |= {pattern: "" if pattern == fitting[0] else first.get(pattern, fitting[0]) for pattern in fitting}
+    if not left:
+        if taken := next((pattern for pattern in rules if first.get(pattern)), ""):
+            raise ConfigError(
+                f'[corpus.access] "{taken}" counts nowhere, for "{first[taken]}" comes before it and fits all of '
+                "it; put the narrower one first"
+            )
+        return
     for source in sources:
         whole = f"{source.name}/{left[0]}"
         if any(_speaks_of(whole, name) for name in names(source)):

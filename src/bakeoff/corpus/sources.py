@@ -40,6 +40,8 @@ class Item:
     """Raises `DataError` with the reason where it cannot be read."""
     problem: str = ""
     """Why it cannot be read, where that is known before it is tried."""
+    target: str = ""
+    """What a link leads to, as an id; rules of access are written for that one, too."""
     hides: str = ""
     """How the ids begin of what may still be there, but cannot be listed: what is held of them stays."""
 
@@ -66,7 +68,7 @@ def items(source: Source, hosts: Sequence[str], current: Current) -> tuple[int, 
     files = (
         _unlisted(_id(source, found.filename), found)
         if isinstance(found, OSError)
-        else _file(_id(source, found), found, root, known)
+        else _file(_id(source, found), found, root, known, source.name)
         for found in _files(root)
     )
     return sum(1 for _ in _files(root)), files
@@ -125,8 +127,11 @@ def _id(source: Source, path: str | Path) -> str:
     return source.name if label == "." else f"{source.name}/{label}"
 
 
-def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
-    """The digest is of the bytes; times of change lie when files are copied or restored."""
+def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader], top: str = "") -> Item:
+    """What is at `path`; ids below `root` begin with `top`.
+
+    The digest is of the bytes; times of change lie when files are copied or restored.
+    """
     loader = known.get(path.suffix.lower())
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         return _refused(id, "it is a link that leads out of the source")
@@ -144,9 +149,11 @@ def _file(id: str, path: Path, root: Path, known: Mapping[str, Loader]) -> Item:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return _refused(id, f"cannot be opened: {error.strerror}")
-    return Item(
-        id, f"{digest} {loader.name} {loader.version}", lambda parser: parser.load(loader.name, path, loader.seconds)
-    )
+    target = ""
+    if path.is_symlink():
+        target = f"{top}/{escaped(Path(os.path.realpath(path)).relative_to(root).as_posix())}"
+    made_from = f"{digest} {loader.name} {loader.version}"
+    return Item(id, made_from, lambda parser: parser.load(loader.name, path, loader.seconds), target=target)
 
 
 def _refused(id: str, problem: str) -> Item:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bakeoff import plugins
 from bakeoff.corpus import chunking
-from bakeoff.corpus.access import Guarded, Readable
+from bakeoff.corpus.access import Guarded, Readable, require_apart
 from bakeoff.corpus.addresses import Source, filled, parse
 from bakeoff.corpus.held import Held, Ids
 from bakeoff.corpus.parsing import Parser
@@ -102,6 +102,9 @@ class Corpus:
         found = [source if isinstance(source, Source) else parse(str(source)) for source in sources]
         fingerprint = self._embedder.fingerprint
         renewed = self.store.get("embedder") not in (None, fingerprint) and not dry_run
+        if access:
+            require_apart(found)
+        self._check_names(found, renewed)
         if not dry_run:
             self._claim(found, renewed)
         target = self.store.beside(fingerprint) if renewed else self.store
@@ -187,8 +190,8 @@ class Corpus:
 
     # ------------------------------------------------------------ inside
 
-    def _claim(self, sources: list[Source], renewed: bool) -> None:
-        """Bind names to paths; a new index must be made from the same sources as the one that it replaces."""
+    def _check_names(self, sources: list[Source], renewed: bool) -> None:
+        """A name means one path; a new index must be made from the same sources as the one that it replaces."""
         names = [source.name for source in sources]
         for source in sources:
             if names.count(source.name) > 1:
@@ -202,6 +205,9 @@ class Corpus:
             raise StoreError(
                 f"the index was made with another embedder; sync its other sources too: {', '.join(others)}"
             )
+
+    def _claim(self, sources: list[Source], renewed: bool) -> None:
+        """Bind names to paths."""
         if not renewed:
             self.store.set("embedder", self._embedder.fingerprint)
         for source in sources:
@@ -274,8 +280,11 @@ class _Run:
             self._failed[source.name] = str(error)
             self._unreachable.append(source.name)
             self._put()
+            self._close(source)
             return
         self._put()
+        if self._unreachable:
+            self._close(source)
         pairs = ((held, self._store), (served, self._served))
         for gone in sorted({id for some, store in pairs for id in some.unseen(store.stamps(source.name))}):
             if hidden_by := [item.id for item in hiding if gone.startswith(item.hides)]:
@@ -333,8 +342,20 @@ class _Run:
     def _groups(self, id: str) -> Sequence[str]:
         return next((groups for pattern, groups in self._access.items() if fnmatchcase(id, pattern)), ())
 
+    def _close(self, source: Source) -> None:
+        """Delete what could not be reached, and by today's rules is no more for all who could read it until now."""
+        for id, _, _ in self._store.stamps(source.name):
+            document, groups = self._store.document(id), set(self._groups(id))
+            before = set(cast(list[str], document.metadata.get("groups") or []) if document else groups)
+            if groups and not (before and before <= groups):
+                if not self._dry_run:
+                    self._store.delete(id)
+                self._done["removed"].append(id)
+
     def _read(self, item: Item, source: Source, stamp: str, parser: Parser, known: bool) -> _Read:
         """Raises `DataError` where there is nothing to read."""
+        if item.target and sorted(self._groups(item.target)) != sorted(self._groups(item.id)):
+            raise DataError(f"it is a link to {item.target}, which other groups may read; put the text itself here")
         loaded = item.load(parser)
         if not loaded.text.strip():
             raise DataError(f"no text found ({'; '.join(loaded.unread) or 'it is empty'})")

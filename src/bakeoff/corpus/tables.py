@@ -18,13 +18,20 @@ _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, s
 
 @contextmanager
 def opened(path: Path, hint: str = "") -> Iterator[SQLite]:
-    """The database; raises `DataError` for what is none, and for SQL that does more than read, with the `hint`."""
+    """The database; raises `DataError` for what is none, and for SQL that does more than read, with the `hint`.
+
+    `Unreachable` where somebody writes it for longer than SQLite waits.
+    """
+    from bakeoff.corpus.sources import Unreachable
+
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             # One row whose text is damaged must not cost the others.
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
             yield SQLite(path, connection)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Unreachable(f"{path} is locked by who writes it; what was indexed of it stays") from error
         reason = f"it took more than {rows.SECONDS:.0f} s" if str(error) == "interrupted" else str(error)
         raise DataError(f"{path} cannot be read as a SQLite database: {reason}{hint}") from error
 

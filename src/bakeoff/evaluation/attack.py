@@ -85,7 +85,8 @@ class Attacked:
 
 
 def attack(system: RAG, examples: Sequence[Example], progress: Progress | None = None) -> Attacked:
-    """Ask every example twice; the payloads take turns. Examples whose passages are none are left out.
+    """Ask every example twice; the payloads take turns. Examples without passages, or with none that has room for
+    a payload, are left out.
 
     Raises `DataError` where that are all.
     """
@@ -151,7 +152,8 @@ class Poisoned:
             return hits
         chunk = hits[0].chunk
         text = f"{chunk.text}\n{self._payload}"
-        return [replace(hits[0], chunk=replace(chunk, text=text, end=chunk.start + len(text))), *hits[1:]]
+        # It ends where it did, or it would seem to hold what its neighbour says.
+        return [replace(hits[0], chunk=replace(chunk, text=text)), *hits[1:]]
 
 
 def _attempts(system: RAG, examples: Sequence[Example]) -> Iterator[Attempt]:
@@ -163,6 +165,8 @@ def _attempts(system: RAG, examples: Sequence[Example]) -> Iterator[Attempt]:
         if not clean.hits:
             continue
         attacked = system.over(partial(Poisoned, payload=payload)).answer(example.question)
+        if not any(payload in hit.chunk.text for hit in attacked.hits):
+            continue  # too long for the budget: nobody was asked to obey
         scores = [recall.score(example, answer) or 0.0 for answer in (clean, attacked)]
         done = succeeded(kind, clean, attacked)
         yield Attempt(example.id, kind, payload, done, clean.text, attacked.text, scores[0], scores[1])

@@ -39,7 +39,7 @@ def render(hits: Sequence[Hit]) -> str:
 
 
 def _line(number: int, hit: Hit) -> str:
-    title = f"({hit.chunk.section}) " if hit.chunk.section else ""
+    title = f"({' '.join(flat(hit.chunk.section).split())}) " if hit.chunk.section else ""
     return f"[{number}] {title}{flat(hit.chunk.text)}"
 
 

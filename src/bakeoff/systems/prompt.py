@@ -83,6 +83,7 @@ def _turns(question: str, reply: str) -> tuple[Message, Message]:
 
 _REFUSAL = re.compile(
     r"\W*(i\s?['’]?a?m sorry,? (but )?)?"
-    r"(i (do not|don['’]?t|cannot|can['’]?t) (know|answer)|the (passages?|documents?) (do|does) ?n[o'’]t)",
+    r"(i (do not|don['’]?t|cannot|can['’]?t) (know|answer)|the (passages?|documents?) (do|does) ?n[o'’]t (\w+ )?"
+    r"(hold|contain|say|mention|provide|state|include|specif|give|answer|tell|have any))",
     re.IGNORECASE,
 )

@@ -228,7 +228,9 @@ class RAG:
         return replace(
             instead,
             outcome="fallback" if instead.outcome == "answered" else instead.outcome,
-            hits=answer.hits,
+            hits=instead.hits or answer.hits,
+            timings={**answer.timings, **instead.timings}
+            | {step: answer.timings[step] + instead.timings[step] for step in answer.timings.keys() & instead.timings},
             usage=answer.usage + instead.usage,
             trace=(*answer.trace, Step("fall back", f"{self._fallback.name}: {instead.text}"), *instead.trace),
         )
@@ -251,7 +253,10 @@ class RAG:
         try:
             return cite_json(said, hits)
         except json.JSONDecodeError as error:
-            raise ModelError(f"the answer is not whole JSON; raise max_tokens of [systems.{self.name}]") from error
+            raise ModelError(
+                f"the answer is not whole JSON; raise max_tokens of [systems.{self.name}] if it was cut, else take a "
+                "model that keeps to a schema"
+            ) from error
 
 
 def _spent(steps: list[Step]) -> Usage:

@@ -167,7 +167,7 @@ class _Work:
 
     def answer(self, reply: str, why: str = "") -> Answer:
         """The reply with its citations verified; `why`: what stopped the work before there was one."""
-        cited = cite(reply.strip(), self.hits, self.asked)
+        cited = cite(reply.strip(), self.hits, self.asked.removeprefix("Question: "))
         result = outcome(cited.text)
         self.note("stop" if why else "answer", why or cited.text)
         timings = {

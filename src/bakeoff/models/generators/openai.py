@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import openai
@@ -41,38 +42,54 @@ class Generator:
     def generate(self, messages: Sequence[Message], *, max_tokens: int = 128, schema: Schema = None) -> Generation:
         start = time.perf_counter()
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
-        response = self._ask(messages, max_tokens, **({"response_format": form} if schema else {}))
-        choice = response.choices[0]
-        usage = self._usage(response.usage, messages, time.perf_counter() - start)
-        return Generation(choice.message.content or "", usage, "length" if choice.finish_reason == "length" else "stop")
+        with self._understood():
+            response = self._ask(messages, max_tokens, **({"response_format": form} if schema else {}))
+            choice = response.choices[0]
+            usage = self._usage(response.usage, messages, time.perf_counter() - start)
+            cut = choice.finish_reason == "length"
+            return Generation(choice.message.content or "", usage, "length" if cut else "stop")
 
     def stream(self, messages: Sequence[Message], *, max_tokens: int = 128) -> Pieces:
         start = time.perf_counter()
-        text, finish, used = "", "stop", None
-        for event in self._ask(messages, max_tokens, stream=True, stream_options={"include_usage": True}):
-            used = event.usage or used
-            if event.choices:
-                finish = event.choices[0].finish_reason or finish
-                if piece := event.choices[0].delta.content:
-                    text += piece
-                    yield piece
-        usage = self._usage(used, messages, time.perf_counter() - start)
+        text, finish, used = "", "", None
+        with self._understood():
+            for event in self._ask(messages, max_tokens, stream=True, stream_options={"include_usage": True}):
+                used = event.usage or used
+                if event.choices:
+                    finish = event.choices[0].finish_reason or finish or "stop"
+                    if piece := event.choices[0].delta.content:
+                        text += piece
+                        yield piece
+            if not finish:
+                raise ValueError("no event held a reply")
+            usage = self._usage(used, messages, time.perf_counter() - start)
         return Generation(text, usage, "length" if finish == "length" else "stop")
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """What is no reply, or breaks off, is the server's fault and no wrong answer."""
+        where = self._client.base_url
+        try:
+            yield
+        except openai.APIConnectionError as error:
+            raise UnreachableError(f"no answer from {where}; is the server running there?") from error
+        except openai.APIStatusError as error:
+            kind = ModelError if error.status_code in ABOUT_THE_PROMPT else UnreachableError
+            raise kind(f"{where} refused: {error.status_code} {error.message}") from error
+        except (openai.APIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            raise UnreachableError(
+                f"{where} sent no chat completion ({type(error).__name__}: {str(error)[:200]}); is the address right, "
+                "as in http://localhost:8000/v1#MODEL?"
+            ) from error
 
     def _usage(self, used: Any, messages: Sequence[Message], seconds: float) -> Usage:
         details = getattr(used, "prompt_tokens_details", None)
         cached = (details.cached_tokens or 0) if details else 0
-        prompt = used.prompt_tokens if used else self.count(messages)
-        return Usage(prompt - cached, cached, used.completion_tokens if used else 0, seconds)
+        prompt = (used.prompt_tokens if used else None) or self.count(messages)
+        return Usage(prompt - cached, cached, (used.completion_tokens if used else None) or 0, seconds)
 
     def _ask(self, messages: Sequence[Message], max_tokens: int, **options: Any) -> Any:
         turns: Any = [{"role": message.role, "content": message.content} for message in messages]
-        try:
-            return self._client.chat.completions.create(
-                model=self._model, messages=turns, max_tokens=max_tokens, temperature=0, **options
-            )
-        except openai.APIConnectionError as error:
-            raise UnreachableError(f"no answer from {self._client.base_url}; is the server running there?") from error
-        except openai.APIStatusError as error:
-            kind = ModelError if error.status_code in ABOUT_THE_PROMPT else UnreachableError
-            raise kind(f"{self._client.base_url} refused: {error.status_code} {error.message}") from error
+        return self._client.chat.completions.create(
+            model=self._model, messages=turns, max_tokens=max_tokens, temperature=0, **options
+        )

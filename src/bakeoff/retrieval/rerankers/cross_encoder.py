@@ -52,7 +52,7 @@ class Reranker:
     @torch.inference_mode()
     def _score(self, query: str, texts: list[str]) -> list[float]:
         inputs = self._tokenizer(
-            [query] * len(texts), texts, padding=True, truncation="only_second", return_tensors="pt"
+            [query] * len(texts), texts, padding=True, truncation="longest_first", return_tensors="pt"
         )
         # One output is the score; of two or more, the last is the class "relevant".
         return [float(score) for score in self._model(**inputs).logits[:, -1]]

@@ -31,5 +31,6 @@ class Reranker:
         asked, *read = self._embedder.embed_tokens(
             [within_window(query, self._embedder), *(hit.chunk.text for hit in hits)]
         )
-        likeness = np.array([(asked @ passage.T).max(axis=1).mean() for passage in read])
+        pairs = [asked @ passage.T for passage in read]
+        likeness = np.array([pair.max(axis=1).mean() if pair.size else 0.0 for pair in pairs])
         return ordered(hits, standard(likeness) + standard(np.array([hit.score for hit in hits])))

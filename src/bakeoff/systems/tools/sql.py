@@ -59,6 +59,10 @@ def sql(databases: Sequence[Database], *, seconds: float = SECONDS) -> Tool:
     return Tool("sql", about, use, shot)
 
 
+BEHIND = "SELECT name FROM pragma_table_list WHERE type IN ('shadow', 'virtual')"
+"""Search indexes and where they keep their texts, of tables that may be closed: no rule can name them."""
+
+
 def schema(database: Database) -> dict[str, list[str]]:
     """Table or view -> its columns, of those that may be read."""
     with _opened(database) as connection:
@@ -68,7 +72,8 @@ def schema(database: Database) -> dict[str, list[str]]:
 def _schema(connection: sqlite3.Connection) -> dict[str, list[str]]:
     query = (
         "SELECT m.name, c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
-        "WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid"
+        "WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+        f"AND m.name NOT IN ({BEHIND}) ORDER BY m.name, c.cid"
     )
     found: dict[str, list[str]] = {}
     for table, column in connection.execute(query):
@@ -91,7 +96,8 @@ def _rows(database: Database, statement: str, seconds: float) -> Iterator[str]:
     with _opened(database, seconds) as connection:
         names = {name.casefold(): name for name in _schema(connection)}
         readable = {folded for folded, name in names.items() if database.may_read(name)}
-        connection.set_authorizer(_authorizer(readable, closed=set(names) - readable))
+        behind = {str(name).casefold() for (name,) in connection.execute(BEHIND)}
+        connection.set_authorizer(_authorizer(readable, closed=(set(names) | behind) - readable))
         cursor = connection.execute(statement)
         rows = cursor.fetchmany(ROWS + 1)
         if cursor.description is None:
