@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds xquad, covidqa and hotpotqa100")
     parser.add_argument("--out", type=Path, default=Path(".bench/answers"))
-    parser.add_argument("--questions", type=int, default=120, help="of each collection, about")
+    parser.add_argument("--questions", type=int, default=480, help="of each collection, where it has so many")
     arguments = parser.parse_args()
     rows, curves, cited = [], [], []
     for name, read in COLLECTIONS.items():
