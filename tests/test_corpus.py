@@ -227,6 +227,17 @@ def test_groups_are_enforced_in_every_search_and_reading(tmp_path: Path) -> None
     }
 
 
+def test_a_document_that_could_not_be_read_can_be_forgotten(tmp_path: Path) -> None:
+    root = documents(tmp_path, a="Alpha")
+    (root / "b.pdf").write_text("no PDF")
+    this = corpus(tmp_path)
+    assert set(this.sync(root).failed) == {"docs/b.pdf"}
+    assert this.forget("docs/b.pdf") == 1
+    assert [id for id, _, _ in this.store.stamps("docs")] == ["docs/a.md"]
+    with pytest.raises(UnknownNameError):
+        this.forget("docs/b.pdf")
+
+
 @pytest.mark.parametrize("whole_source", [True, False])
 def test_after_forgetting_and_purging_no_byte_of_the_text_is_left(tmp_path: Path, whole_source: bool) -> None:
     secret = [f"zq{n:04}xv" for n in range(400)]

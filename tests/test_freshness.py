@@ -247,6 +247,7 @@ def test_what_was_learnt_is_asked_again_and_stale_and_costs_a_training(
     assert "run `bakeoff tune closed`, or leave lora out" in str(missing.exception)
     (project / "checkpoints" / "closed").mkdir(parents=True)
     (project / "checkpoints" / "closed" / "checkpoint.json").write_text('{"seconds": 390.0, "files": {}}')
+    monkeypatch.setattr(Project, "_stands_on_base", lambda self, name: True)
     # It learnt all answers by heart.
     heart = {example.question: example.references[0] for example in Project(project).split.test if example.references}
     learnt = Generator(heart, default="No idea.")

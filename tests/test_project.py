@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from bakeoff import cli
 from bakeoff.corpus.access import require_fit
 from bakeoff.corpus.addresses import parse
-from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.errors import BakeoffError, ConfigError, DataError
 from bakeoff.project import Project
 from bakeoff.retrieval.features import NAMES
 from bakeoff.retrieval.fitting import Fit
@@ -249,6 +249,24 @@ def test_watching_follows_what_changes_until_it_is_stopped(project: Path) -> Non
     assert next(seen).added
     Timer(0.5, (project / "documents" / "new.md").write_text, ["# New\n\nA quokka lamp."]).start()
     assert next(seen).added == ("documents/new.md",)
+    stop.set()
+    assert list(seen) == []
+
+
+def test_watching_outlives_a_source_that_is_away_for_a_moment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, plain = Event(), Project.ingest
+    seen = Project(project).watch("documents", stop=stop)
+    assert next(seen).added
+
+    def away(self: Project, *sources: str) -> None:
+        monkeypatch.setattr(Project, "ingest", plain)
+        raise DataError("there is no source documents; name a folder")
+
+    monkeypatch.setattr(Project, "ingest", away)
+    Timer(0.3, (project / "documents" / "new.md").write_text, ["# New"]).start()
+    assert next(seen).failed == {"ingest": "there is no source documents; name a folder"}
+    Timer(0.3, (project / "documents" / "newer.md").write_text, ["# Newer"]).start()
+    assert next(seen).added == ("documents/new.md", "documents/newer.md")
     stop.set()
     assert list(seen) == []
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bakeoff import config, plugins
-from bakeoff.errors import ConfigError, DataError, MissingPackageError, UnknownNameError
+from bakeoff.errors import BakeoffError, ConfigError, DataError, MissingPackageError, UnknownNameError
 from bakeoff.evaluation import ledger
 from bakeoff.parts import Parts
 from bakeoff.trained import Progress, Trained
@@ -103,8 +103,15 @@ class Project(Trained):
             # A file that is watched itself is lost when another takes its name, and reading a SQLite file touches it.
             state = [stamp for path in files for stamp in (_stamp(path), _stamp(path.with_name(f"{path.name}-wal")))]
             if state != known or any(counts(*change) for change in changes):
-                known = state
-                yield self.ingest(*sources)
+                began, known = known is None, state
+                try:
+                    changes_made = self.ingest(*sources)
+                except BakeoffError as error:
+                    if began:
+                        raise
+                    # A folder that is moved away for a moment, a database that is down: the next change may bring it.
+                    changes_made = Changes(failed={"ingest": str(error)})
+                yield changes_made
 
     def forget(self, name: str) -> int:
         """Remove a source or a document from the index, to its last byte; returns how many documents went."""

@@ -130,7 +130,9 @@ class Corpus:
         next sync. Raises `UnknownNameError`.
         """
         of_source = [id for id, _, _ in self.store.stamps(name)]
-        ids = of_source or [id for id in self.store.ids() if id == name]
+        # Those that could not be read are no documents, but known.
+        stamped = (id for source in self.store.sources() for id, _, _ in self.store.stamps(source))
+        ids = of_source or [id for id in stamped if id == name]
         if not ids:
             raise UnknownNameError("source or document", name, self.store.sources())
         for id in ids:
