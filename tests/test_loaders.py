@@ -131,6 +131,11 @@ def test_a_title_above_a_table_and_cells_beyond_its_headers_are_read(parser: Par
     )
 
 
+def test_a_lone_header_is_no_title(parser: Parser, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Lamp,,\nTitan,40,7\nVega,30,9\n")
+    assert load(parser, tmp_path / "a.csv").text == "Lamp: Titan; 40; 7\nLamp: Vega; 30; 9"
+
+
 def test_an_apostrophe_quotes_nothing(parser: Parser, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,term,meaning\n1,'tis,it is\n2,'twas,it was\n3,'first',1st\n")
     assert load(parser, tmp_path / "a.csv").text.splitlines() == [

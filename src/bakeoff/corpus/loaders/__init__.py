@@ -84,14 +84,19 @@ def _filled(cells: Sequence[str]) -> int:
     return sum(map(bool, cells))
 
 
+def _heads(cells: Sequence[str]) -> bool:
+    """Whether they may be headers: several, and no bare number."""
+    return _filled(cells) > 1 and not any(cell and not cell.strip("0123456789.,%-+ ") for cell in cells)
+
+
 def table(outline: Outline, rows: Sequence[Sequence[str]], places: Sequence[str] = ()) -> None:
     """Add a table whose first row that is filled holds the headers; `places` says where each row stands.
 
-    A single cell above rows of several is the table's title.
+    A single cell above a row of several, none of them a number, is the table's title.
     """
     cleaned = [[" ".join(cell.split()) for cell in cells] for cells in rows]
     filled = [(cells, place) for cells, place in zip_longest(cleaned, places, fillvalue="") if any(cells)]
-    if len(filled) > 2 and _filled(filled[0][0]) == 1 and all(_filled(cells) > 1 for cells, _ in filled[1:3]):
+    if len(filled) > 2 and _filled(filled[0][0]) == 1 and _heads(filled[1][0]) and _filled(filled[2][0]) > 1:
         (title, place), *filled = filled
         outline.add("".join(title), place)
     if len(filled) == 1:
