@@ -190,6 +190,7 @@ def test_few_questions_show_only_what_they_can(n: int) -> None:
     gap = stats.detectable_difference(n, discordance=0.2)
     least = next(wins for wins in range(n + 1) if stats.mcnemar_mid_p([1] * wins, [0] * wins) < 0.05)
     assert reference.binom.sf(least - 1, n, gap) == pytest.approx(0.8)
+    assert stats.detectable_difference(30) >= stats.detectable_difference(31) >= 0.2  # the curves meet
     assert stats.detectable_difference(4) == math.inf == stats.detectable_difference(7, tests=11)
 
 

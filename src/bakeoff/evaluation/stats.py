@@ -329,7 +329,7 @@ def detectable_difference(n: int, discordance: float = 0.2, tests: int = 1) -> f
     if found <= discordance:
         return found
     wins = math.floor(-math.log2(level)) + 1  # of so many and no loss the mid-p value, 2**-wins, is below the level
-    return float(beta.ppf(POWER, wins, n - wins + 1)) if n >= wins else math.inf
+    return max(discordance, float(beta.ppf(POWER, wins, n - wins + 1))) if n >= wins else math.inf
 
 
 def questions_needed(interval: Interval, bound: float = 0.0) -> int | None:
