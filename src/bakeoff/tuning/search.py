@@ -100,56 +100,39 @@ def search(
     out = Path(out)
     folder = out.with_name(f".{out.name}.search")
     with alone(folder):
-        return _searched(method, base, train, valid, out, folder, trials, seed, progress, options, space)
+        study = _opened(folder, _identity(method, base, options, train, valid, seed), seed, trials)
 
+        def try_one(trial: Any) -> float:
+            tried = {**options, **{name: _suggest(trial, name, values) for name, values in space.items()}}
+            title = f"trial {len(_finished(study)) + 1} of {trials}: {_said(tried, space)}"
+            target = folder / f"trial-{trial.number:03}"
 
-def _searched(
-    method: str,
-    base: str,
-    train: Sequence[Example],
-    valid: Sequence[Example],
-    out: Path,
-    folder: Path,
-    trials: int,
-    seed: int,
-    progress: Callable[[int, int, str], None] | None,
-    options: Mapping[str, Any],
-    space: Mapping[str, Range | Choice],
-) -> Found:
-    """The search, in a folder that nobody else writes."""
-    study = _opened(folder, _identity(method, base, options, train, valid, seed), seed, trials)
+            def say(done: int, total: int, text: str) -> None:
+                if progress:
+                    progress(done, total, f"{title}: {text}")
 
-    def try_one(trial: Any) -> float:
-        tried = {**options, **{name: _suggest(trial, name, values) for name, values in space.items()}}
-        title = f"trial {len(_finished(study)) + 1} of {trials}: {_said(tried, space)}"
-        target = folder / f"trial-{trial.number:03}"
+            with _watched(method, _pruning(trial, method)):
+                made = tune(method, base, train, valid, out=target, seed=seed, replace=True, progress=say, **tried)
+            return _value(method, made.path)
 
-        def say(done: int, total: int, text: str) -> None:
-            if progress:
-                progress(done, total, f"{title}: {text}")
+        def tidy(*_: Any) -> None:
+            """Keep the checkpoint of the best trial that is recorded, and no other."""
+            kept = f"trial-{study.best_trial.number:03}" if _finished(study) else ""
+            for left in (*folder.glob("trial-*"), *folder.glob(".trial-*")):
+                if left.name != kept:
+                    shutil.rmtree(left)
 
-        with _watched(method, _pruning(trial, method)):
-            made = tune(method, base, train, valid, out=target, seed=seed, replace=True, progress=say, **tried)
-        return _value(method, made.path)
-
-    def tidy(*_: Any) -> None:
-        """Keep the checkpoint of the best trial that is recorded, and no other."""
-        kept = f"trial-{study.best_trial.number:03}" if _finished(study) else ""
-        for left in (*folder.glob("trial-*"), *folder.glob(".trial-*")):
-            if left.name != kept:
-                shutil.rmtree(left)
-
-    left = trials - len(_finished(study)) - len(_pruned(study))
-    if left == trials and not _in(study, "WAITING"):
-        study.enqueue_trial(_first(method, space))
-    if left > 0:
-        study.optimize(try_one, n_trials=left, callbacks=[tidy])
-    best = {**options, **study.best_params}
-    copy = folder / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(folder / f"trial-{study.best_trial.number:03}", copy)
-    move(copy, out)
-    return Found(best, study.best_value, len(_finished(study)) + len(_pruned(study)), len(_pruned(study)), out)
+        left = trials - len(_finished(study)) - len(_pruned(study))
+        if left == trials and not _in(study, "WAITING"):
+            study.enqueue_trial(_first(method, space))
+        if left > 0:
+            study.optimize(try_one, n_trials=left, callbacks=[tidy])
+        best = {**options, **study.best_params}
+        copy = folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder / f"trial-{study.best_trial.number:03}", copy)
+        move(copy, out)
+        return Found(best, study.best_value, len(_finished(study)) + len(_pruned(study)), len(_pruned(study)), out)
 
 
 def _opened(folder: Path, identity: str, seed: int, trials: int) -> Any:
