@@ -346,7 +346,7 @@ class _Run:
 
     def _close(self, source: Source) -> None:
         """Delete what could not be reached, and by today's rules is no more for all who could read it until now."""
-        for id, _, _ in self._store.stamps(source.name):
+        for id, _, _ in list(self._store.stamps(source.name)):
             document, groups = self._store.document(id), set(self._groups(id))
             before = set(cast(list[str], document.metadata.get("groups") or []) if document else groups)
             if groups and not (before and before <= groups):
